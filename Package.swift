@@ -1,0 +1,145 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A library target of the product. Arrows between targets point one way; `Tests/ArchitectureTests` enforces it.
+func library(_ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
+}
+
+/// An executable holds argument parsing and wiring, nothing else.
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies + [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+        swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let allTestTargets: [Target] = [
+    tests("ArchitectureTests", []),
+    tests("FabricCoreTests", ["FabricCore"]),
+    tests("FabricDocumentTests", ["FabricCore", "FabricDocument"]),
+    tests("FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire"]),
+    tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"]),
+    tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
+    tests("FabricIdentityTests", ["FabricCore", "FabricIdentity"]),
+    tests("FabricStoreTests", ["FabricCore", "FabricStoreSQLite"]),
+    tests(
+        "FabricControlTests",
+        [
+            "FabricCore", "FabricDocument", "FabricWire", "FabricPolicy", "FabricControl", "FabricOperator",
+            "FabricCrypto", "FabricIdentity", "FabricStoreSQLite",
+        ]),
+    tests(
+        "FabricNodeTests",
+        ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricNode", "FabricCrypto"]),
+    tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
+    tests("FabricLinuxTests", ["FabricCore", "FabricLinux"]),
+    tests("FabricCaptureTests", ["FabricCore", "FabricCapture"]),
+    tests("FabricRuntimeTests", ["FabricCore", "FabricWire", "FabricCrypto", "FabricIdentity", "FabricRuntime"]),
+    tests("SimulatorTests", ["FabricCore", "FabricScenario", "Simulator"]),
+]
+
+/// All test targets link into one bundle. `RAP_TESTS=FabricTunnelTests swift test` builds only those that it names.
+let testTargets: [Target] =
+    if let wanted = Context.environment["RAP_TESTS"]?.split(separator: ",") {
+        allTestTargets.filter { wanted.contains(Substring($0.name)) }
+    } else {
+        allTestTargets
+    }
+
+let package = Package(
+    name: "rap",
+    products: [
+        .executable(name: "rap", targets: ["rap"]),
+        .executable(name: "rap-sim", targets: ["rap-sim"]),
+        .executable(name: "rap-live", targets: ["rap-live"]),
+        .executable(name: "rap-control", targets: ["rap-control"]),
+        .executable(name: "rap-node-agent", targets: ["rap-node-agent"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Deciding code: synchronous, told the time, handed its randomness, no I/O.
+        library("FabricCore"),
+        library("FabricDocument", ["FabricCore"]),
+        library("FabricWire", ["FabricCore", "FabricDocument"]),
+        library("FabricPolicy", ["FabricCore", "FabricWire"]),
+        library("FabricTunnel", ["FabricCore"]),
+        library("FabricMesh", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
+        library("FabricControl", ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
+        library("FabricOperator", ["FabricCore", "FabricDocument", "FabricWire"]),
+        library("FabricNode", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
+        library(
+            "FabricScenario",
+            ["FabricCore", "FabricDocument", .product(name: "Yams", package: "Yams")]),
+
+        // Adapters that both hosts link.
+        .systemLibrary(
+            name: "CFabricOpenSSL", path: "Sources/CFabricOpenSSL", pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"])]),
+        .target(name: "CFabricSQLite", linkerSettings: [.linkedLibrary("sqlite3")]),
+        library(
+            "FabricCrypto",
+            ["FabricCore", "CFabricOpenSSL", .product(name: "Crypto", package: "swift-crypto")]),
+        library(
+            "FabricIdentity",
+            [
+                "FabricCore", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "X509", package: "swift-certificates"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+            ]),
+        library(
+            "FabricStoreSQLite", ["FabricCore", "CFabricSQLite", .product(name: "GRDB", package: "GRDB.swift")]),
+
+        // The Linux host.
+        .target(name: "CFabricLinux"),
+        .systemLibrary(name: "CFabricPcap", path: "Sources/CFabricPcap", providers: [.apt(["libpcap-dev"])]),
+        library("FabricLinux", ["FabricCore", "CFabricLinux"]),
+        library("FabricCapture", ["FabricCore", "CFabricPcap"]),
+        library(
+            "FabricRuntime",
+            [
+                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
+                "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+
+        // The simulated host.
+        library(
+            "Simulator",
+            [
+                "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
+                "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
+                "FabricStoreSQLite",
+            ], path: "Simulator"),
+
+        // Executables: arguments and wiring only.
+        program("rap", ["FabricCore", "FabricDocument", "FabricWire", "FabricOperator", "FabricRuntime"]),
+        program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
+        program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricCapture", "FabricRuntime"]),
+        program("rap-control", ["FabricRuntime"]),
+        program("rap-node-agent", ["FabricRuntime"]),
+    ] + testTargets,
+    swiftLanguageModes: [.v6]
+)
