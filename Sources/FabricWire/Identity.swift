@@ -1,0 +1,46 @@
+public import FabricCore
+
+/// SPIFFE identities of the fabric. A cluster is a trust domain of its own: `spiffe://<cluster>.rap/node/<node>`.
+public enum FabricIdentifier {
+    public static func trustDomain(_ cluster: ClusterID) -> String { "\(cluster).rap" }
+    public static func authority(_ cluster: ClusterID) -> String { "spiffe://\(cluster).rap" }
+    public static func node(_ node: NodeID, in cluster: ClusterID) -> String { "spiffe://\(cluster).rap/node/\(node)" }
+
+    /// The control plane's own trust domain and identity, which join tokens pin.
+    public static let controlTrustDomain = "control-plane.rap"
+    public static let control = "spiffe://control-plane.rap/server"
+
+    /// The cluster and node that a SPIFFE ID names; nil when it names no node.
+    public static func parseNode(_ spiffeID: String) -> (cluster: ClusterID, node: NodeID)? {
+        let parts = spiffeID.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 5, parts[0] == "spiffe:", parts[1].isEmpty, parts[3] == "node", parts[2].hasSuffix(".rap"),
+            let cluster = ClusterID(String(parts[2].dropLast(4))), let node = NodeID(String(parts[4]))
+        else { return nil }
+        return (cluster, node)
+    }
+
+    /// A node's id is the first 128 bits of the SHA-256 of its first identity key, in hex: nobody assigns it.
+    public static func nodeID(identityKey: [UInt8], _ cryptography: any Cryptography) -> NodeID {
+        NodeID(Hex.encode(cryptography.sha256(identityKey).prefix(16)))!
+    }
+
+    /// The overlay addresses of a node in a domain: a /127 of a unique local prefix (RFC 4193), derived and never allocated.
+    ///
+    /// The even address is the host's; the odd one is the agent's own, for fabric messages.
+    public static func overlayPrefix(
+        cluster: ClusterID, domain: RoutingDomainID, node: NodeID, _ cryptography: any Cryptography
+    ) -> IPPrefix {
+        let network = cryptography.sha256(Array("rap overlay \(cluster) \(domain)".utf8))
+        let host = cryptography.sha256(Array("rap overlay \(node)".utf8))
+        var bytes: [UInt8] = [0xFD] + network.prefix(7) + host.prefix(8)
+        bytes[15] &= 0xFE
+        return IPPrefix(IPAddress(bytes: bytes)!, length: 127)!
+    }
+}
+
+extension IPPrefix {
+    /// Of an overlay /127: the address of the host.
+    public var overlayHost: IPAddress { address }
+    /// Of an overlay /127: the address of the agent.
+    public var overlayAgent: IPAddress { IPAddress(v6High: address.high, low: address.low | 1) }
+}
