@@ -84,30 +84,30 @@ extension ControlAPI {
         }
     }
 
-    /// `POST /v1/clusters/{cluster}/join-tokens`
+    /// `POST /v1/clusters/{cluster}/join-tokens`; answered with a `JoinTokenView`.
+    ///
+    /// The operator's machine draws the token's secret and sends its hash: the control plane never holds what could
+    /// leak, and a repeated request (same id, same contents) makes no second token.
     public struct NewJoinToken: Hashable, Sendable, Codable {
+        public var id: JoinTokenID
         public var name: String
+        /// SHA-256 of the secret, 32 bytes.
+        public var secretHash: Blob
         public var maximumUses: Int
         public var lifetimeSeconds: Int64
         public var scope: TokenScope
-        public init(name: String, maximumUses: Int, lifetimeSeconds: Int64, scope: TokenScope) {
+        public init(
+            id: JoinTokenID, name: String, secretHash: Blob, maximumUses: Int, lifetimeSeconds: Int64, scope: TokenScope
+        ) {
+            self.id = id
             self.name = name
+            self.secretHash = secretHash
             self.maximumUses = maximumUses
             self.lifetimeSeconds = lifetimeSeconds
             self.scope = scope
         }
         public static let longestLifetimeSeconds: Int64 = 7 * 86_400
         public static let mostUses = 100_000
-    }
-
-    /// The only time that a token's secret is shown.
-    public struct IssuedJoinToken: Hashable, Sendable, Codable {
-        public var id: JoinTokenID
-        public var token: String
-        public init(id: JoinTokenID, token: String) {
-            self.id = id
-            self.token = token
-        }
     }
 
     /// `GET /v1/clusters/{cluster}/join-tokens`
@@ -225,6 +225,8 @@ extension ControlAPI {
     }
 
     /// `GET /v1/clusters/{cluster}/audit?after=N`
+    ///
+    /// Each event's hash covers the one before, so that a reader who kept the last hash notices a change of the past.
     public struct AuditEvent: Hashable, Sendable, Codable {
         public var sequence: Int64
         public var at: Int64
@@ -232,14 +234,31 @@ extension ControlAPI {
         public var event: String
         public var subject: String
         public var detail: String
-        public init(sequence: Int64, at: Int64, actor: String, event: String, subject: String, detail: String) {
+        /// `chainHash` of this event.
+        public var hash: Blob
+        public init(
+            sequence: Int64, at: Int64, actor: String, event: String, subject: String, detail: String, hash: Blob
+        ) {
             self.sequence = sequence
             self.at = at
             self.actor = actor
             self.event = event
             self.subject = subject
             self.detail = detail
+            self.hash = hash
         }
+
+        /// SHA-256 of the previous event's hash (32 zero bytes before the first) and this event's fields, each as
+        /// its length in bytes, a colon, and its text.
+        public func chainHash(previous: [UInt8], cluster: ClusterID, _ cryptography: any Cryptography) -> [UInt8] {
+            var message = previous
+            for field in [cluster.text, "\(sequence)", "\(at)", actor, event, subject, detail] {
+                message += Array("\(field.utf8.count):".utf8) + Array(field.utf8)
+            }
+            return cryptography.sha256(message)
+        }
+
+        public static let firstPrevious = [UInt8](repeating: 0, count: 32)
     }
 
     /// A list, with where to go on.
@@ -410,10 +429,16 @@ extension ControlAPI {
         public var clockMilliseconds: Int64
         /// When the next one is due.
         public var intervalSeconds: Int64
-        public init(snapshotVersion: Int64, clockMilliseconds: Int64, intervalSeconds: Int64) {
+        /// The sequence of the node's newest peer record that the control plane holds: it acknowledges a record, and
+        /// tells a node whose own count fell behind (a restored disk) where to go on.
+        public var recordSequence: Int64?
+        public init(
+            snapshotVersion: Int64, clockMilliseconds: Int64, intervalSeconds: Int64, recordSequence: Int64? = nil
+        ) {
             self.snapshotVersion = snapshotVersion
             self.clockMilliseconds = clockMilliseconds
             self.intervalSeconds = intervalSeconds
+            self.recordSequence = recordSequence
         }
     }
 

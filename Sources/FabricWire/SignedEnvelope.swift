@@ -1,5 +1,5 @@
 public import FabricCore
-public import FabricDocument
+internal import FabricDocument
 
 /// A signed document: DSSE v1.0.2 (<https://github.com/secure-systems-lab/dsse>) with Ed25519 signatures.
 ///

@@ -1,0 +1,107 @@
+public import FabricCore
+public import FabricWire
+
+/// Who a node's peers are, by admissions that people signed, and where they are, by records that the peers signed.
+///
+/// Snapshots say who *may* be a peer; `admit` checks each name against its admission. Records say *where*.
+public struct PeerDirectory {
+    /// The most peers of a node over all its routing domains.
+    public static let maximumPeers = 64
+
+    public struct Member: Sendable {
+        public let node: NodeID
+        public let admission: Admission
+        let envelope: SignedEnvelope
+        public internal(set) var record: PeerRecord?
+        public internal(set) var recordEnvelope: SignedEnvelope?
+    }
+
+    /// Sorted by node.
+    public private(set) var members: [Member] = []
+    private let cryptography: any Cryptography
+    private let cluster: ClusterID
+
+    public init(cluster: ClusterID, cryptography: any Cryptography) {
+        self.cluster = cluster
+        self.cryptography = cryptography
+    }
+
+    public enum Refusal: Error, Hashable, CustomStringConvertible {
+        case tooManyMembers(Int)
+        case admission(NodeID?, EnvelopeError)
+        case foreignCluster(NodeID)
+        case identityMismatch(NodeID)
+        case missingAdmission(NodeID)
+
+        public var description: String {
+            switch self {
+            case .tooManyMembers(let count): "\(count) members are more than \(PeerDirectory.maximumPeers)"
+            case .admission(let node, let error): "the admission of \(node?.text ?? "a member"): \(error)"
+            case .foreignCluster(let node): "the admission of \(node) is for another cluster"
+            case .identityMismatch(let node): "the admission of \(node) holds a key that does not make that id"
+            case .missingAdmission(let node): "peer \(node) has no admission"
+            }
+        }
+    }
+
+    /// Takes the members of a snapshot in place of the ones before, keeping what is known of those that stay. All or nothing.
+    public mutating func replaceMembers(_ snapshot: Snapshot, trust: TrustMetadata) throws(Refusal) {
+        guard snapshot.members.count <= Self.maximumPeers else { throw .tooManyMembers(snapshot.members.count) }
+        var next: [Member] = []
+        for envelope in snapshot.members {
+            if let known = members.first(where: { $0.envelope == envelope }) {
+                next.append(known)
+                continue
+            }
+            let admission: Admission
+            do {
+                admission = try envelope.open(
+                    Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: trust.approvalThreshold,
+                    cryptography)
+            } catch { throw .admission(nil, error) }
+            guard admission.cluster == cluster else { throw .foreignCluster(admission.node) }
+            guard FabricIdentifier.nodeID(identityKey: admission.identityKey.bytes, cryptography) == admission.node else {
+                throw .identityMismatch(admission.node)
+            }
+            let former = members.first { $0.node == admission.node }
+            next.append(
+                Member(
+                    node: admission.node, admission: admission, envelope: envelope, record: former?.record,
+                    recordEnvelope: former?.recordEnvelope))
+        }
+        next.sort { $0.node < $1.node }
+        for node in snapshot.domains.flatMap(\.peers) where !next.contains(where: { $0.node == node }) {
+            throw .missingAdmission(node)
+        }
+        members = next
+    }
+
+    public func member(_ node: NodeID) -> Member? { members.first { $0.node == node } }
+
+    public enum RecordOutcome: Hashable, Sendable {
+        /// It is newer than what was known; the node's endpoints are these.
+        case accepted(NodeID, [Endpoint])
+        case older
+        case notAPeer
+        case refused(String)
+    }
+
+    /// Takes one peer record, from wherever it came: it is signed by the node that it speaks of.
+    public mutating func take(_ envelope: SignedEnvelope) -> RecordOutcome {
+        guard envelope.payload.bytes.count <= PeerRecord.maximumBytes else { return .refused("larger than 1 KiB") }
+        do {
+            let claimed = try envelope.unverified(PeerRecord.self)
+            guard let index = members.firstIndex(where: { $0.node == claimed.node }) else { return .notAPeer }
+            guard claimed.cluster == cluster else { return .refused("it is for another cluster") }
+            if let known = members[index].record, known.sequence >= claimed.sequence { return .older }
+            guard claimed.endpoints.count <= PeerRecord.maximumEndpoints else { return .refused("too many endpoints") }
+            let record = try envelope.open(
+                PeerRecord.self, keys: [members[index].admission.identityKey.bytes], threshold: 1, cryptography)
+            members[index].record = record
+            members[index].recordEnvelope = envelope
+            return .accepted(record.node, record.endpoints)
+        } catch {
+            return .refused("\(error)")
+        }
+    }
+}

@@ -1,0 +1,190 @@
+internal import FabricCore
+internal import FabricDocument
+internal import FabricWire
+
+/// The conversation with the control plane, once the node is a member: heartbeats, updates, certificate renewal.
+extension NodeAgent {
+    static var updatesWait: Duration { .seconds(50) }
+    static var requestTimeout: Duration { .seconds(10) }
+    static var recordLifetime: Duration { .minutes(10) }
+    static var defaultHeartbeatInterval: Duration { .seconds(15) }
+    static var shortestHeartbeatInterval: Duration { .seconds(1) }
+    /// Beyond this, a clock that differs from the control plane's is reported.
+    static var reportedClockOffset: Duration { .minutes(2) }
+
+    func handleReply(_ number: RequestNumber, _ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        if number == enrolmentCall.outstanding {
+            handleEnrolmentReply(reply, now, &actions)
+        } else if number == heartbeatCall.outstanding {
+            handleHeartbeatReply(reply, now, &actions)
+        } else if number == updatesCall.outstanding {
+            handleUpdatesReply(reply, now, &actions)
+        } else if number == renewalCall.outstanding {
+            handleRenewalReply(reply, now, &actions)
+        }
+    }
+
+    func handleFailure(_ number: RequestNumber, _ failure: ControlFailure, _ now: Now, _ actions: inout [NodeAction]) {
+        counters.requestsFailed += 1
+        actions.append(.report(.controlFailed("\(failure)")))
+        if number == enrolmentCall.outstanding {
+            enrolmentCall.failed(now: now.monotonic, random: random)
+        } else if number == heartbeatCall.outstanding {
+            heartbeatCall.failed(now: now.monotonic, random: random)
+        } else if number == updatesCall.outstanding {
+            updatesCall.failed(now: now.monotonic, random: random)
+        } else if number == renewalCall.outstanding {
+            renewalCall.failed(now: now.monotonic, random: random)
+        }
+    }
+
+    private func decode<Body: Decodable>(
+        _ type: Body.Type, _ reply: HTTPReply, _ actions: inout [NodeAction]
+    ) -> Body? {
+        guard reply.isSuccess else {
+            let problem = try? JSON.decode(Problem.self, from: reply.body)
+            actions.append(
+                .report(.controlFailed(problem.map { "\($0.title): \($0.detail)" } ?? "status \(reply.status)")))
+            return nil
+        }
+        do { return try JSON.decode(type, from: reply.body) } catch {
+            actions.append(.report(.controlFailed("the control plane's answer can't be read: \(error)")))
+            return nil
+        }
+    }
+
+    // MARK: Heartbeats
+
+    func makeRecord(_ now: Now) {
+        guard let identity, let membership, !endpoints.isEmpty else { return }
+        ownRecordSequence += 1
+        let record = PeerRecord(
+            cluster: membership.cluster, node: membership.node, sequence: ownRecordSequence,
+            endpoints: Array(endpoints.prefix(PeerRecord.maximumEndpoints)),
+            lifetimeSeconds: Self.recordLifetime.components.seconds)
+        ownRecord = try? .sign(record, seeds: [identity.identitySeed.bytes], cryptography)
+        ownRecordAcknowledged = false
+        ownRecordRefresh = now.monotonic + Self.recordLifetime / 2
+    }
+
+    func sendHeartbeat(_ now: Now, _ actions: inout [NodeAction]) {
+        if now.monotonic >= ownRecordRefresh { makeRecord(now) }
+        heartbeatSequence += 1
+        let body = ControlAPI.Heartbeat(
+            sequence: heartbeatSequence, appliedVersion: durableSnapshotVersion,
+            peersUp: peers.count { $0.health.isUp(at: now.monotonic) },
+            clockMilliseconds: now.wall.nanoseconds / 1_000_000, record: ownRecordAcknowledged ? nil : ownRecord)
+        heartbeatRecordSequence = ownRecordSequence
+        let number = takeNumber()
+        heartbeatCall.sent(number)
+        let request = HTTPRequest(.post, "/v1/node/heartbeat", body: JSON.encodeOwn(body))
+        actions.append(.request(number, request, timeout: Self.requestTimeout))
+        considerRenewal(now)
+    }
+
+    private func handleHeartbeatReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let answer = decode(ControlAPI.HeartbeatReply.self, reply, &actions) else {
+            return heartbeatCall.failed(now: now.monotonic, random: random)
+        }
+        if heartbeatRecordSequence == ownRecordSequence { ownRecordAcknowledged = true }
+        // Only the control plane's clock raises the floor: a host's own clock may have been far ahead for a while.
+        let (theirs, overflow) = answer.clockMilliseconds.multipliedReportingOverflow(by: 1_000_000)
+        if !overflow {
+            floors.wallNanoseconds = max(floors.wallNanoseconds, theirs)
+            let offset = now.wall - WallTime(nanoseconds: theirs)
+            if abs(offset.nanoseconds) > Self.reportedClockOffset.nanoseconds, !clockOffsetReported {
+                clockOffsetReported = true
+                actions.append(.report(.clockOffset(offset)))
+            }
+        }
+        let interval = max(Self.shortestHeartbeatInterval, .seconds(min(answer.intervalSeconds, 3600)))
+        heartbeatCall.succeeded(nextAt: now.monotonic + interval - random.jitter(interval / 10))
+    }
+
+    // MARK: Updates
+
+    func sendUpdates(_ actions: inout [NodeAction]) {
+        let number = takeNumber()
+        updatesCall.sent(number)
+        let request = HTTPRequest(
+            .get, "/v1/node/updates",
+            query: [
+                .init("snapshot", "\(snapshotVersion)"), .init("records", "\(recordsVersion)"),
+                .init("trust", "\(trust?.version ?? 0)"), .init("wait", "\(Self.updatesWait.components.seconds)"),
+            ])
+        actions.append(.request(number, request, timeout: Self.updatesWait + Self.requestTimeout))
+    }
+
+    private func handleUpdatesReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let updates = decode(ControlAPI.Updates.self, reply, &actions) else {
+            return updatesCall.failed(now: now.monotonic, random: random)
+        }
+        if let envelope = updates.trust { takeTrust(envelope, &actions) }
+        var changed = false
+        if let envelope = updates.snapshot, takeSnapshot(envelope, now, &actions) { changed = true }
+        for envelope in updates.records where takeRecord(envelope, &actions) { changed = true }
+        recordsVersion = updates.recordsVersion
+        if changed { persistSnapshot(&actions) }
+        // A reply that brought nothing must not become a tight loop when the control plane does not park.
+        let nothing = updates.snapshot == nil && updates.records.isEmpty && updates.trust == nil
+        updatesCall.succeeded(nextAt: now.monotonic + (nothing ? .milliseconds(500) : .milliseconds(50)))
+    }
+
+    private func takeTrust(_ envelope: SignedEnvelope, _ actions: inout [NodeAction]) {
+        guard var membership, let trust else { return }
+        do {
+            let next = try openTrust(envelope, clusterPin: membership.clusterPin.bytes, cluster: membership.cluster)
+            guard next.version > trust.version else { return }
+            self.trust = next
+            membership.trust = envelope
+            self.membership = membership
+            persist(.membership, membership, &actions)
+        } catch {
+            actions.append(.report(.snapshotRefused("trust metadata: \(error)")))
+        }
+    }
+
+    // MARK: Certificate renewal
+
+    private func considerRenewal(_ now: Now) {
+        guard let certificateRenewalAt, trustedWall(now) >= certificateRenewalAt else { return }
+        renewalCall.schedule(at: now.monotonic)
+    }
+
+    func sendRenewal(_ now: Now, _ actions: inout [NodeAction]) {
+        guard let identity, let membership,
+            let request = try? certificates.makeRequest(
+                seed: identity.identitySeed.bytes,
+                spiffeID: FabricIdentifier.node(membership.node, in: membership.cluster))
+        else { return renewalCall.cancel() }
+        let number = takeNumber()
+        renewalCall.sent(number)
+        let body = ControlAPI.CertificateRenewal(certificateRequest: Blob(request))
+        actions.append(
+            .request(
+                number, HTTPRequest(.post, "/v1/node/certificate", body: JSON.encodeOwn(body)),
+                timeout: Self.requestTimeout))
+    }
+
+    private func handleRenewalReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let renewed = decode(ControlAPI.RenewedCertificate.self, reply, &actions), var membership, let trust,
+            let identity
+        else { return renewalCall.failed(now: now.monotonic, random: random) }
+        do {
+            let key = try cryptography.ed25519PublicKey(seed: identity.identitySeed.bytes)
+            try takeChain(
+                renewed.certificateChain.map(\.bytes), trust: trust, cluster: membership.cluster, key: key, now)
+        } catch {
+            actions.append(.report(.controlFailed("the renewed certificate is refused: \(error)")))
+            return renewalCall.failed(now: now.monotonic, random: random)
+        }
+        membership.certificateChain = renewed.certificateChain
+        self.membership = membership
+        persist(.membership, membership, &actions)
+        secureChannel(&actions)
+        renewalCall.succeeded(nextAt: nil)
+        if let facts = try? certificates.inspect(renewed.certificateChain[0].bytes) {
+            actions.append(.report(.certificateRenewed(notAfter: facts.validity.upperBound)))
+        }
+    }
+}

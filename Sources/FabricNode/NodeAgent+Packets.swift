@@ -1,0 +1,110 @@
+public import FabricCore
+public import FabricMesh
+public import FabricTunnel
+internal import FabricWire
+
+/// What the host does with a buffer that the packet lane hands back.
+public enum PacketOutcome: Hashable, Sendable {
+    /// The buffer holds a datagram for this endpoint.
+    case transmit(Endpoint)
+    /// The buffer holds an IP packet for the interface of this routing domain.
+    case deliver(RoutingDomainID)
+    /// Nothing; the buffer is free.
+    case done
+}
+
+/// The packet lane: borrowed buffers in, small enums out, no allocation.
+extension NodeAgent {
+    /// An IP packet that the interface of `domain` gave.
+    public func send(_ packet: inout PacketBuffer, domain: RoutingDomainID, now: Now) -> PacketOutcome {
+        guard tunnelsReady, domains.contains(where: { $0.id == domain }) else {
+            counters.dropsNoDomain += 1
+            return .done
+        }
+        counters.packetsSent += 1
+        return transmit(&packet, domain, now)
+    }
+
+    /// A datagram that the node's socket gave.
+    public func receive(_ datagram: inout PacketBuffer, from source: Endpoint, now: Now) -> PacketOutcome {
+        guard tunnelsReady else { return .done }
+        let outcome = tunnels.receive(&datagram, from: source, now: now)
+        drainTunnelEvents()
+        guard case .packet(let domain, let handle) = outcome else { return .done }
+        guard let state = domains.first(where: { $0.id == domain }),
+            let destination = destinationAddress(UnsafeRawBufferPointer(datagram.bytes))
+        else { return .done }
+        if domain == .fabric, destination == state.overlay.overlayAgent {
+            return receiveFabricMessage(&datagram, state, handle, now)
+        }
+        guard destination == state.overlay.overlayHost else {
+            counters.dropsNotOurs += 1
+            return .done
+        }
+        counters.packetsDelivered += 1
+        return .deliver(domain)
+    }
+
+    /// The next datagram that the agent wants sent on its own account: handshakes, keepalives, probes.
+    public func nextTransmit(into buffer: inout PacketBuffer, now: Now) -> Endpoint? {
+        while tunnelsReady {
+            if let endpoint = tunnels.nextTransmit(into: &buffer) { return endpoint }
+            guard let cursor = probeCursor, let fabric = domains.first(where: { $0.id == .fabric }) else { return nil }
+            guard cursor < peers.count else {
+                probeCursor = nil
+                continue
+            }
+            probeCursor = cursor + 1
+            guard peers[cursor].domain == .fabric else { continue }
+            let echo = EchoMessage(
+                kind: .request, source: fabric.overlay.overlayAgent, destination: peers[cursor].overlay.overlayAgent,
+                sequence: peers[cursor].health.probeSent(), sentAt: now.monotonic.nanoseconds)
+            echo.write(to: buffer.writableArea())
+            buffer.count = EchoMessage.packetBytes
+            if case .transmit(let endpoint) = transmit(&buffer, .fabric, now) { return endpoint }
+        }
+        return nil
+    }
+
+    private func transmit(_ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now) -> PacketOutcome {
+        if case .transmit(let endpoint) = tunnels.send(domain: domain, &packet, now: now) { return .transmit(endpoint) }
+        return .done
+    }
+
+    private func receiveFabricMessage(
+        _ packet: inout PacketBuffer, _ fabric: DomainState, _ handle: PeerHandle, _ now: Now
+    ) -> PacketOutcome {
+        guard var echo = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
+            let index = peers.firstIndex(where: { $0.handle == handle }),
+            echo.source == peers[index].overlay.overlayAgent
+        else {
+            counters.dropsMalformedFabricMessage += 1
+            return .done
+        }
+        switch echo.kind {
+        case .request:
+            counters.echoesAnswered += 1
+            (echo.kind, echo.source, echo.destination) = (.reply, echo.destination, echo.source)
+            echo.write(to: packet.bytes)
+            return transmit(&packet, .fabric, now)
+        case .reply:
+            if !peers[index].health.echoReceived(sequence: echo.sequence, sentAt: echo.sentAt, now: now.monotonic) {
+                counters.dropsMalformedFabricMessage += 1
+            }
+            return .done
+        }
+    }
+
+    private func destinationAddress(_ packet: UnsafeRawBufferPointer) -> IPAddress? {
+        if packet.count >= 40, packet[0] >> 4 == 6 {
+            return IPAddress(v6High: packet.load64(at: 24), low: packet.load64(at: 32))
+        }
+        if packet.count >= 20, packet[0] >> 4 == 4 { return IPAddress(v4: packet.load32(at: 16)) }
+        return nil
+    }
+
+    // MARK: For observers
+
+    public func tunnelStatus(_ peer: NodePeer) -> PeerStatus? { tunnels.peerStatus(peer.handle) }
+    public var tunnelCounters: TunnelCounters { tunnels.counters }
+}

@@ -1,0 +1,174 @@
+public import FabricCore
+internal import FabricDocument
+public import FabricMesh
+public import FabricTunnel
+internal import FabricWire
+
+/// One of the node's routing domains: its interface and its own tunnel key.
+struct DomainState {
+    var id: RoutingDomainID
+    /// The even address is the host's, the odd one the agent's.
+    var overlay: IPPrefix
+}
+
+/// A tunnel peer: a node in a routing domain.
+public struct NodePeer {
+    public let node: NodeID
+    public let domain: RoutingDomainID
+    public let overlay: IPPrefix
+    public let handle: PeerHandle
+    public internal(set) var health = PeerHealth()
+    var reportedUp = false
+}
+
+/// Snapshots and peer records become tunnels.
+extension NodeAgent {
+    /// WireGuard's usual inner MTU over an underlay of 1500 bytes, less the relay prefix's 8, to a multiple of 4.
+    static var interfaceMTU: Int { 1412 }
+
+    func openDomains(_ actions: inout [NodeAction]) {
+        guard let membership, let identity else { return }
+        for key in identity.tunnelKeys where !domains.contains(where: { $0.id == key.domain }) {
+            tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes)
+            domains.append(DomainState(id: key.domain, overlay: overlay(of: membership.node, in: key.domain)))
+        }
+        configureInterfaces(&actions)
+    }
+
+    private func overlay(of node: NodeID, in domain: RoutingDomainID) -> IPPrefix {
+        FabricIdentifier.overlayPrefix(cluster: membership!.cluster, domain: domain, node: node, cryptography)
+    }
+
+    private func configureInterfaces(_ actions: inout [NodeAction]) {
+        for domain in domains {
+            actions.append(
+                .configureInterface(
+                    InterfaceConfiguration(
+                        domain: domain.id, address: IPPrefix(host: domain.overlay.overlayHost),
+                        routes: peers.filter { $0.domain == domain.id }.map(\.overlay).sorted(),
+                        mtu: Self.interfaceMTU)))
+        }
+    }
+
+    // MARK: Snapshots
+
+    func restore(_ state: SnapshotState, _ now: Now, _ actions: inout [NodeAction]) {
+        guard takeSnapshot(state.snapshot, now, &actions) else { return }
+        durableSnapshotVersion = snapshotVersion
+        for record in state.records { _ = takeRecord(record, &actions) }
+    }
+
+    func persistSnapshot(_ actions: inout [NodeAction]) {
+        guard let snapshotEnvelope, let directory else { return }
+        let state = SnapshotState(
+            snapshot: snapshotEnvelope, records: directory.members.compactMap { $0.recordEnvelope })
+        persist(.snapshot, state, snapshotVersion: snapshotVersion, &actions)
+    }
+
+    /// Applies a snapshot that proves true and newer; otherwise says why not. True when it was applied.
+    func takeSnapshot(_ envelope: SignedEnvelope, _ now: Now, _ actions: inout [NodeAction]) -> Bool {
+        do {
+            guard let next = try openSnapshot(envelope, now) else { return false }
+            try directory!.replaceMembers(next, trust: trust!)
+            snapshot = next
+            snapshotEnvelope = envelope
+        } catch {
+            actions.append(.report(.snapshotRefused("\(error)")))
+            return false
+        }
+        reconcileTunnels()
+        configureInterfaces(&actions)
+        actions.append(.report(.snapshotApplied(version: snapshotVersion, peers: peers.count)))
+        return true
+    }
+
+    /// Nil for the snapshot that is applied already.
+    private func openSnapshot(_ envelope: SignedEnvelope, _ now: Now) throws -> Snapshot? {
+        guard let trust, let membership else { throw MembershipError("there is no membership") }
+        if envelope == snapshotEnvelope { return nil }
+        let next = try envelope.open(Snapshot.self, keys: trust.snapshotKeys.map(\.bytes), threshold: 1, cryptography)
+        guard next.cluster == membership.cluster else { throw MembershipError("it is for cluster \(next.cluster)") }
+        guard next.audience == membership.node else { throw MembershipError("it is for node \(next.audience)") }
+        if let snapshot {
+            guard next.authorityTerm >= snapshot.authorityTerm else {
+                throw MembershipError("authority term \(next.authorityTerm) is older than \(snapshot.authorityTerm)")
+            }
+            guard next.version > snapshot.version else {
+                throw MembershipError("version \(next.version) is not newer than \(snapshot.version)")
+            }
+            if next.version == snapshot.version + 1, next.authorityTerm == snapshot.authorityTerm,
+                next.previousHash != snapshotEnvelope?.payloadHash(cryptography)
+            {
+                throw MembershipError("version \(next.version) does not follow from \(snapshot.version)")
+            }
+        }
+        // The time that the control plane itself has told is the judge: a wrong local clock locks nobody out.
+        let heard = WallTime(nanoseconds: floors.wallNanoseconds)
+        guard heard.seconds < next.hardExpiry else { throw MembershipError("it expired at \(next.hardExpiry)") }
+        return next
+    }
+
+    /// Makes the tunnels' peers those of the snapshot, and leaves alone the ones that stay.
+    private func reconcileTunnels() {
+        guard let snapshot, let directory else { return }
+        var next: [NodePeer] = []
+        for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
+            for node in domain.peers.sorted() {
+                guard let member = directory.member(node), let key = member.admission.tunnelKey(in: domain.id) else {
+                    continue
+                }
+                if let known = peers.first(where: { $0.node == node && $0.domain == domain.id }) {
+                    next.append(known)
+                    continue
+                }
+                let overlay = overlay(of: node, in: domain.id)
+                let handle = tunnels.addPeer(
+                    domain: domain.id,
+                    PeerConfiguration(
+                        publicKey: key, presharedKey: nil, allowedIPs: [overlay],
+                        endpoint: member.record?.endpoints.first, persistentKeepalive: nil))
+                guard let handle else { continue }
+                next.append(NodePeer(node: node, domain: domain.id, overlay: overlay, handle: handle))
+            }
+        }
+        for old in peers where !next.contains(where: { $0.handle == old.handle }) { tunnels.removePeer(old.handle) }
+        peers = next
+    }
+
+    /// True when the record was newer than what was known.
+    func takeRecord(_ envelope: SignedEnvelope, _ actions: inout [NodeAction]) -> Bool {
+        guard directory != nil else { return false }
+        switch directory!.take(envelope) {
+        case .accepted(let node, let endpoints):
+            guard let endpoint = endpoints.first else { return true }
+            for peer in peers where peer.node == node { tunnels.setEndpoint(peer.handle, endpoint) }
+            return true
+        case .older, .notAPeer: return false
+        case .refused(let why):
+            actions.append(.report(.recordRefused(why)))
+            return false
+        }
+    }
+
+    // MARK: Probes
+
+    /// Starts one round of probes; `nextTransmit` builds them as the host takes them.
+    func probePeers(_ now: Now, _ actions: inout [NodeAction]) {
+        probeDue = now.monotonic + PeerHealth.probeInterval
+        probeCursor = 0
+        for index in peers.indices {
+            let up = peers[index].health.isUp(at: now.monotonic)
+            guard up != peers[index].reportedUp else { continue }
+            peers[index].reportedUp = up
+            actions.append(.report(up ? .peerUp(peers[index].node) : .peerDown(peers[index].node)))
+        }
+        if now.wall.nanoseconds > floors.handshakeNanoseconds - Self.floorInterval.nanoseconds {
+            // The wall clock has jumped ahead: reserve again before handshakes overtake the floor.
+            floorsDue = now.monotonic
+        }
+    }
+
+    func drainTunnelEvents() {
+        while tunnels.nextEvent() != nil {}
+    }
+}

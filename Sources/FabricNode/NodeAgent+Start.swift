@@ -1,0 +1,277 @@
+internal import FabricCore
+internal import FabricDocument
+internal import FabricMesh
+internal import FabricWire
+
+/// Coming up: from state files, or from nothing.
+extension NodeAgent {
+    /// How far ahead of the clock floors are reserved, and how often they are raised.
+    static var floorReserve: Duration { .minutes(15) }
+    static var floorInterval: Duration { .minutes(5) }
+    static var recordSequenceReserve: Int64 { 1000 }
+    static var persistRetry: Duration { .seconds(10) }
+
+    func start(_ files: [LoadedFile], _ endpoints: [Endpoint], _ now: Now, _ actions: inout [NodeAction]) {
+        precondition(phase == .idle, "an agent starts once")
+        self.endpoints = endpoints
+        func bytes(_ file: StateFile) -> [UInt8]? { files.first { $0.file == file }?.bytes }
+        func load<Document: Decodable>(_ type: Document.Type, _ file: StateFile) -> Loaded<Document> {
+            guard let content = bytes(file) else { return .absent }
+            do { return .present(try StateFrame.open(type, content, cryptography)) } catch {
+                actions.append(.report(.stateRefused(file, error.words)))
+                return .unusable(error.words)
+            }
+        }
+
+        let loadedIdentity = load(IdentityState.self, .identity)
+        let loadedMembership = load(MembershipState.self, .membership)
+        if case .unusable(let why) = loadedIdentity {
+            return breakDown(
+                "\(StateFile.identity.rawValue): \(why); restore it, or empty the state directory and enrol again", &actions)
+        }
+        if case .absent = loadedIdentity, bytes(.membership) != nil {
+            return breakDown(
+                "\(StateFile.identity.rawValue) is missing beside a membership; restore it, or empty the state directory "
+                    + "and enrol again", &actions)
+        }
+        if case .present(let state) = load(FloorsState.self, .floors) { floors = state }
+        reserveFloors(now, &actions)
+
+        if case .present(let state) = loadedIdentity {
+            identity = state
+        } else {
+            identity = makeIdentity()
+            setPhase(.joining, &actions)
+            persist(.identity, identity, &actions)
+        }
+        makeRecord(now)
+        if case .present(let state) = loadedMembership, adopt(state, now, &actions) {
+            if case .present(let state) = load(SnapshotState.self, .snapshot) { restore(state, now, &actions) }
+        } else if case .present = loadedIdentity {
+            beginEnrolment(now, &actions)
+        }
+    }
+
+    private enum Loaded<Document> {
+        case absent, unusable(String), present(Document)
+    }
+
+    private func breakDown(_ why: String, _ actions: inout [NodeAction]) {
+        setPhase(.broken(why), &actions)
+    }
+
+    private func makeIdentity() -> IdentityState {
+        IdentityState(
+            identitySeed: Blob(random.bytes(32)),
+            tunnelKeys: configuration.domains.map { .init(domain: $0, privateKey: Blob(random.bytes(32))) })
+    }
+
+    /// Reserves time stamps and record numbers ahead, so that none is used twice whatever is lost.
+    private func reserveFloors(_ now: Now, _ actions: inout [NodeAction]) {
+        tunnels.raiseTimestampFloor(WallTime(nanoseconds: floors.handshakeNanoseconds))
+        ownRecordSequence = max(floors.recordSequence, now.wall.seconds)
+        raiseFloors(now, &actions)
+    }
+
+    func raiseFloors(_ now: Now, _ actions: inout [NodeAction]) {
+        floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, (now.wall + Self.floorReserve).nanoseconds)
+        floors.recordSequence = max(floors.recordSequence, ownRecordSequence + Self.recordSequenceReserve)
+        persist(.floors, floors, &actions)
+        floorsDue = now.monotonic + Self.floorInterval
+    }
+
+    // MARK: Enrolment
+
+    private func beginEnrolment(_ now: Now, _ actions: inout [NodeAction]) {
+        guard let token = configuration.joinToken else {
+            return breakDown("the node is not enrolled and has no join token; give it one", &actions)
+        }
+        guard let identity else { preconditionFailure("the identity comes first") }
+        setPhase(.joining, &actions)
+        do {
+            let key = try cryptography.ed25519PublicKey(seed: identity.identitySeed.bytes)
+            let node = FabricIdentifier.nodeID(identityKey: key, cryptography)
+            let request = try certificates.makeRequest(
+                seed: identity.identitySeed.bytes, spiffeID: FabricIdentifier.node(node, in: token.cluster))
+            let keys = try identity.tunnelKeys.map {
+                TunnelKey(
+                    domain: $0.domain,
+                    publicKey: Blob(try cryptography.x25519PublicKey(privateKey: $0.privateKey.bytes)))
+            }
+            enrolment = Enrolment(
+                token: token,
+                newEnrolment: .init(
+                    name: configuration.name, certificateRequest: Blob(request), tunnelKeys: keys,
+                    facts: configuration.facts, capabilities: configuration.capabilities,
+                    requestedRoles: configuration.requestedRoles),
+                tunnelKeys: identity.tunnelKeys, cryptography: cryptography)
+        } catch {
+            return breakDown("the keys in \(StateFile.identity.rawValue) can't be used: \(error)", &actions)
+        }
+        actions.append(
+            .secureControlChannel(
+                .init(
+                    controlPin: token.controlPin, clientChain: [], identitySeed: [],
+                    timeFloor: WallTime(nanoseconds: floors.wallNanoseconds))))
+        enrolmentCall.schedule(at: now.monotonic)
+        sendEnrolment(now, &actions)
+    }
+
+    func sendEnrolment(_ now: Now, _ actions: inout [NodeAction]) {
+        guard let enrolment else { return }
+        let (request, timeout) = enrolment.nextRequest()
+        let number = takeNumber()
+        enrolmentCall.sent(number)
+        actions.append(.request(number, request, timeout: timeout))
+    }
+
+    func handleEnrolmentReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        guard var current = enrolment else { return }
+        let outcome = current.handle(reply)
+        enrolment = current
+        switch outcome {
+        case .proceed:
+            enrolmentCall.succeeded(nextAt: nil)
+            sendEnrolment(now, &actions)
+        case .awaitingApproval:
+            setPhase(.awaitingApproval, &actions)
+            enrolmentCall.succeeded(nextAt: nil)
+            sendEnrolment(now, &actions)
+        case .retry(let why):
+            actions.append(.report(.controlFailed(why)))
+            enrolmentCall.failed(now: now.monotonic, random: random)
+        case .refused(let code, let detail):
+            enrolment = nil
+            enrolmentCall.cancel()
+            setPhase(.refused(code, detail), &actions)
+        case .granted(let grant):
+            guard let token = configuration.joinToken else { preconditionFailure("a grant without a token") }
+            let state = MembershipState(
+                cluster: token.cluster, node: nodeID!, controlPin: Blob(token.controlPin),
+                clusterPin: Blob(token.clusterPin), trust: grant.trust, admission: grant.admission,
+                certificateChain: grant.certificateChain)
+            enrolmentCall.succeeded(nextAt: nil)
+            if adopt(state, now, &actions) {
+                enrolment = nil
+                persist(.membership, state, &actions)
+            } else {
+                enrolmentCall.failed(now: now.monotonic, random: random)
+            }
+        }
+    }
+
+    // MARK: Membership
+
+    /// Takes a membership if everything in it proves true; otherwise says why and changes nothing.
+    private func adopt(_ state: MembershipState, _ now: Now, _ actions: inout [NodeAction]) -> Bool {
+        do {
+            let trust = try openTrust(state.trust, clusterPin: state.clusterPin.bytes, cluster: state.cluster)
+            let key = try cryptography.ed25519PublicKey(seed: identity!.identitySeed.bytes)
+            let admission = try state.admission.open(
+                Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: trust.approvalThreshold, cryptography)
+            guard admission.cluster == state.cluster, admission.identityKey.bytes == key, admission.node == nodeID else {
+                throw MembershipError("the admission is for another node")
+            }
+            for tunnelKey in identity!.tunnelKeys {
+                let publicKey = try cryptography.x25519PublicKey(privateKey: tunnelKey.privateKey.bytes)
+                guard admission.tunnelKey(in: tunnelKey.domain) == publicKey else {
+                    throw MembershipError("the admission lacks this node's key in domain \(tunnelKey.domain)")
+                }
+            }
+            try takeChain(state.certificateChain.map(\.bytes), trust: trust, cluster: state.cluster, key: key, now)
+            self.trust = trust
+            membership = state
+            directory = PeerDirectory(cluster: state.cluster, cryptography: cryptography)
+        } catch {
+            actions.append(.report(.stateRefused(.membership, "\(error)")))
+            return false
+        }
+        secureChannel(&actions)
+        setPhase(.active, &actions)
+        makeRecord(now)
+        openDomains(&actions)
+        heartbeatCall.schedule(at: now.monotonic)
+        updatesCall.schedule(at: now.monotonic)
+        return true
+    }
+
+    func openTrust(_ envelope: SignedEnvelope, clusterPin: [UInt8], cluster: ClusterID) throws -> TrustMetadata {
+        let claimed = try envelope.unverified(TrustMetadata.self)
+        guard constantTimeEqual(cryptography.sha256(claimed.rootCertificate.bytes), clusterPin) else {
+            throw MembershipError("the trust metadata holds a root certificate that the join token does not name")
+        }
+        let root = try certificates.inspect(claimed.rootCertificate.bytes)
+        let trust = try envelope.open(TrustMetadata.self, keys: [root.publicKey], threshold: 1, cryptography)
+        guard trust.cluster == cluster, trust.approvalThreshold >= 1,
+            trust.approverKeys.count <= TrustMetadata.maximumApprovers
+        else { throw MembershipError("the trust metadata is for another cluster, or has no approvers") }
+        return trust
+    }
+
+    /// Checks an SVID chain. An expired one is taken: the agent recovers from it by renewal.
+    func takeChain(_ chain: [[UInt8]], trust: TrustMetadata, cluster: ClusterID, key: [UInt8], _ now: Now) throws {
+        guard let leaf = chain.first else { throw MembershipError("there is no certificate") }
+        let claimed = try certificates.inspect(leaf)
+        let time = min(trustedWall(now), claimed.validity.upperBound - .seconds(1))
+        let facts = try certificates.validate(
+            chain: chain, roots: [trust.rootCertificate.bytes], time: max(time, claimed.validity.lowerBound))
+        guard facts.publicKey == key, facts.spiffeID == FabricIdentifier.node(nodeID!, in: cluster) else {
+            throw MembershipError("the certificate is for another identity")
+        }
+        let lifetime = facts.validity.upperBound - facts.validity.lowerBound
+        certificateRenewalAt = facts.validity.lowerBound + lifetime * 2 / 3
+    }
+
+    func secureChannel(_ actions: inout [NodeAction]) {
+        guard let membership, let identity else { return }
+        actions.append(
+            .secureControlChannel(
+                .init(
+                    controlPin: membership.controlPin.bytes, clientChain: membership.certificateChain.map(\.bytes),
+                    identitySeed: identity.identitySeed.bytes,
+                    timeFloor: WallTime(nanoseconds: floors.wallNanoseconds))))
+    }
+
+    // MARK: Durable writes
+
+    func handlePersisted(_ number: PersistNumber, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let index = writes.firstIndex(where: { $0.number == number }) else { return }
+        let write = writes.remove(at: index)
+        switch write.file {
+        case .identity: beginEnrolment(now, &actions)
+        case .floors:
+            guard !tunnelsReady else { return }
+            tunnelsReady = true
+            probeDue = now.monotonic + random.jitter(PeerHealth.probeInterval)
+        case .snapshot: durableSnapshotVersion = max(durableSnapshotVersion, write.snapshotVersion ?? 0)
+        case .membership: break
+        }
+    }
+
+    /// What could not be written is tried again: a full disk loses nothing that was there.
+    func handlePersistFailed(_ number: PersistNumber, _ error: DiskError, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let index = writes.firstIndex(where: { $0.number == number }) else { return }
+        let write = writes.remove(at: index)
+        actions.append(.report(.persistFailed(write.file, error)))
+        if !writesToRetry.contains(write.file) { writesToRetry.append(write.file) }
+        floorsDue = min(floorsDue ?? .distantFuture, now.monotonic + Self.persistRetry)
+    }
+
+    func retryWrites(_ actions: inout [NodeAction]) {
+        let files = writesToRetry
+        writesToRetry = []
+        for file in files {
+            switch file {
+            case .identity: persist(.identity, identity, &actions)
+            case .membership: persist(.membership, membership, &actions)
+            case .snapshot: persistSnapshot(&actions)
+            case .floors: break
+            }
+        }
+    }
+}
+
+struct MembershipError: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}

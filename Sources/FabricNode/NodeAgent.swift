@@ -1,0 +1,173 @@
+public import FabricCore
+internal import FabricDocument
+public import FabricMesh
+public import FabricTunnel
+public import FabricWire
+
+/// The agent of one node in one cluster: it makes its keys, enrols, keeps its state, heartbeats, applies snapshots, and
+/// carries packets between its interfaces and its tunnels.
+///
+/// Control lane: the `Component` contract. Packet lane: `send`, `receive`, `nextTransmit` (NodeAgent+Packets.swift).
+/// After either, the host drains `nextTransmit`, performs the actions, and asks for `nextDeadline`.
+public final class NodeAgent: Component {
+    public let configuration: NodeConfiguration
+    let cryptography: any Cryptography
+    let certificates: any CertificateProvider
+    let random: any RandomSource
+
+    public internal(set) var phase = NodePhase.idle
+    public internal(set) var counters = NodeCounters()
+
+    // What is on disk.
+    var identity: IdentityState?
+    var membership: MembershipState?
+    var trust: TrustMetadata?
+    var floors = FloorsState(wallNanoseconds: 0, handshakeNanoseconds: 0, recordSequence: 0)
+    var snapshotEnvelope: SignedEnvelope?
+    var snapshot: Snapshot?
+    /// The version of the newest snapshot that is durable: what heartbeats report.
+    var durableSnapshotVersion: Int64 = 0
+
+    // Requests and writes under way.
+    private var nextNumber: UInt64 = 1
+    var enrolment: Enrolment?
+    var enrolmentCall = RepeatingCall()
+    var heartbeatCall = RepeatingCall()
+    var updatesCall = RepeatingCall()
+    var renewalCall = RepeatingCall()
+    var writes: [PendingWrite] = []
+    /// Files whose last write failed; tried again when the floors are.
+    var writesToRetry: [StateFile] = []
+    var floorsDue: Instant?
+
+    // Where this host is, and where its peers are.
+    var endpoints: [Endpoint] = []
+    var ownRecord: SignedEnvelope?
+    var ownRecordSequence: Int64 = 0
+    var ownRecordAcknowledged = false
+    var ownRecordRefresh = Instant.zero
+    var recordsVersion: Int64 = 0
+    var heartbeatSequence: Int64 = 0
+    var heartbeatRecordSequence: Int64 = 0
+    var clockOffsetReported = false
+    var certificateRenewalAt: WallTime?
+
+    // Tunnels; see NodeAgent+Peers.swift.
+    var directory: PeerDirectory?
+    let tunnels: TunnelEndpoint
+    /// Handshakes may be sent: a time stamp floor is durable.
+    var tunnelsReady = false
+    var domains: [DomainState] = []
+    public internal(set) var peers: [NodePeer] = []
+    var probeDue: Instant?
+    var probeCursor: Int?
+
+    public init(
+        configuration: NodeConfiguration, cryptography: any Cryptography, certificates: any CertificateProvider,
+        random: any RandomSource, tunnelRandom: any RandomSource
+    ) {
+        precondition(configuration.domains.contains(.fabric), "every node is in the fabric domain")
+        self.configuration = configuration
+        self.cryptography = cryptography
+        self.certificates = certificates
+        self.random = random
+        tunnels = TunnelEndpoint(cryptography: cryptography, random: tunnelRandom, limits: .default)
+    }
+
+    public var nodeID: NodeID? {
+        guard let identity, let key = try? cryptography.ed25519PublicKey(seed: identity.identitySeed.bytes) else {
+            return nil
+        }
+        return FabricIdentifier.nodeID(identityKey: key, cryptography)
+    }
+
+    public var snapshotVersion: Int64 { snapshot?.version ?? 0 }
+
+    // MARK: Component
+
+    public func handle(_ event: NodeEvent, now: Now, into actions: inout [NodeAction]) {
+        switch event {
+        case .started(let files, let endpoints): start(files, endpoints, now, &actions)
+        case .replied(let number, let reply): handleReply(number, reply, now, &actions)
+        case .requestFailed(let number, let failure): handleFailure(number, failure, now, &actions)
+        case .persisted(let number): handlePersisted(number, now, &actions)
+        case .persistFailed(let number, let error): handlePersistFailed(number, error, now, &actions)
+        case .endpointsChanged(let endpoints):
+            guard endpoints != self.endpoints else { return }
+            self.endpoints = endpoints
+            makeRecord(now)
+            if phase == .active { heartbeatCall.schedule(at: now.monotonic) }
+        }
+    }
+
+    public func handleDeadline(now: Now, into actions: inout [NodeAction]) {
+        if enrolmentCall.isDue(now.monotonic) { sendEnrolment(now, &actions) }
+        if heartbeatCall.isDue(now.monotonic) { sendHeartbeat(now, &actions) }
+        if updatesCall.isDue(now.monotonic) { sendUpdates(&actions) }
+        if renewalCall.isDue(now.monotonic) { sendRenewal(now, &actions) }
+        if let floorsDue, floorsDue <= now.monotonic {
+            raiseFloors(now, &actions)
+            retryWrites(&actions)
+        }
+        if let probeDue, probeDue <= now.monotonic { probePeers(now, &actions) }
+        tunnels.handleDeadline(now: now)
+        drainTunnelEvents()
+    }
+
+    public func nextDeadline() -> Deadline<NodeDeadline>? {
+        var next: Deadline<NodeDeadline>?
+        func consider(_ instant: Instant?, _ reason: NodeDeadline) {
+            guard let instant else { return }
+            next = Deadline.earlier(next, Deadline(instant, reason))
+        }
+        consider(probeDue, .probe)
+        consider(enrolmentCall.due, .retryEnrolment)
+        consider(heartbeatCall.due, .heartbeat)
+        consider(updatesCall.due, .updates)
+        consider(renewalCall.due, .renewal)
+        consider(floorsDue, .floors)
+        if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason)) }
+        return next
+    }
+
+    // MARK: Shared by the parts
+
+    func setPhase(_ next: NodePhase, _ actions: inout [NodeAction]) {
+        guard phase != next else { return }
+        phase = next
+        actions.append(.report(.phaseChanged(next)))
+    }
+
+    func takeNumber() -> UInt64 {
+        defer { nextNumber += 1 }
+        return nextNumber
+    }
+
+    struct PendingWrite {
+        var number: PersistNumber
+        var file: StateFile
+        var snapshotVersion: Int64?
+    }
+
+    /// Writes a state file. One write of a file at a time is the host's to order; the last one asked for wins.
+    func persist(
+        _ file: StateFile, _ document: some Encodable, snapshotVersion: Int64? = nil, _ actions: inout [NodeAction]
+    ) {
+        let number = takeNumber()
+        writes.append(PendingWrite(number: number, file: file, snapshotVersion: snapshotVersion))
+        actions.append(.persist(number, file, StateFrame.seal(document, cryptography)))
+    }
+
+    /// The wall clock, but never earlier than what the control plane has said.
+    func trustedWall(_ now: Now) -> WallTime { max(now.wall, WallTime(nanoseconds: floors.wallNanoseconds)) }
+}
+
+public struct NodeCounters: Hashable, Sendable {
+    public var packetsDelivered: UInt64 = 0
+    public var packetsSent: UInt64 = 0
+    public var echoesAnswered: UInt64 = 0
+    public var dropsNotOurs: UInt64 = 0
+    public var dropsMalformedFabricMessage: UInt64 = 0
+    public var dropsNoDomain: UInt64 = 0
+    public var requestsFailed: UInt64 = 0
+}

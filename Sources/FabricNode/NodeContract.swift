@@ -1,0 +1,176 @@
+public import FabricCore
+public import FabricWire
+
+/// What an operator configures on a host.
+public struct NodeConfiguration: Sendable {
+    public var name: String
+    /// Needed until the node is enrolled.
+    public var joinToken: JoinToken?
+    /// Fixed at enrolment: the admission names the key of each.
+    public var domains: [RoutingDomainID]
+    public var facts: NodeFacts
+    public var capabilities: [String]
+    public var requestedRoles: [String]
+
+    public init(
+        name: String, joinToken: JoinToken?, domains: [RoutingDomainID], facts: NodeFacts, capabilities: [String],
+        requestedRoles: [String]
+    ) {
+        self.name = name
+        self.joinToken = joinToken
+        self.domains = domains
+        self.facts = facts
+        self.capabilities = capabilities
+        self.requestedRoles = requestedRoles
+    }
+}
+
+public enum NodeEvent: Sendable {
+    /// The first event: the state files that exist, and the endpoints at which datagrams reach this host.
+    case started(files: [LoadedFile], endpoints: [Endpoint])
+    case replied(RequestNumber, HTTPReply)
+    case requestFailed(RequestNumber, ControlFailure)
+    case persisted(PersistNumber)
+    case persistFailed(PersistNumber, DiskError)
+    case endpointsChanged([Endpoint])
+}
+
+public typealias RequestNumber = UInt64
+public typealias PersistNumber = UInt64
+
+/// Why a request to the control plane has no reply.
+public enum ControlFailure: Hashable, Sendable, CustomStringConvertible {
+    case unreachable
+    case timedOut
+    /// The connection ended after the request had been sent: it may have been carried out.
+    case answerLost
+    /// The other side is not who it should be, or refused our certificate.
+    case untrusted(String)
+
+    public var description: String {
+        switch self {
+        case .unreachable: "the control plane can't be reached"
+        case .timedOut: "the control plane did not answer in time"
+        case .answerLost: "the connection ended before the answer"
+        case .untrusted(let why): "the secure channel failed: \(why)"
+        }
+    }
+}
+
+public enum NodeAction: Sendable {
+    /// Perform a request over the control channel; `.replied` or `.requestFailed` follows, exactly one.
+    case request(RequestNumber, HTTPRequest, timeout: Duration)
+    /// From now on connections to the control plane use this; those that stand may stay.
+    case secureControlChannel(ControlChannelSecurity)
+    /// Make `bytes` the content of `file`, durably; `.persisted` or `.persistFailed` follows, exactly one.
+    case persist(PersistNumber, StateFile, [UInt8])
+    /// The network interface of a routing domain shall look like this. Repeated when it changes.
+    case configureInterface(InterfaceConfiguration)
+    /// Something that a person or a trace may want to know.
+    case report(NodeReport)
+}
+
+public struct ControlChannelSecurity: Hashable, Sendable {
+    /// SHA-256 of the control plane's root certificate, which its chain must end with.
+    public var controlPin: [UInt8]
+    /// The SVID chain to present (DER) and its key; absent before enrolment.
+    public var clientChain: [[UInt8]]
+    public var identitySeed: [UInt8]
+    /// Certificates are judged at the later of this and the host's wall clock.
+    public var timeFloor: WallTime
+
+    public init(controlPin: [UInt8], clientChain: [[UInt8]], identitySeed: [UInt8], timeFloor: WallTime) {
+        self.controlPin = controlPin
+        self.clientChain = clientChain
+        self.identitySeed = identitySeed
+        self.timeFloor = timeFloor
+    }
+}
+
+public struct InterfaceConfiguration: Hashable, Sendable {
+    public var domain: RoutingDomainID
+    public var address: IPPrefix
+    /// Prefixes that lie behind peers, sorted.
+    public var routes: [IPPrefix]
+    public var mtu: Int
+
+    public init(domain: RoutingDomainID, address: IPPrefix, routes: [IPPrefix], mtu: Int) {
+        self.domain = domain
+        self.address = address
+        self.routes = routes
+        self.mtu = mtu
+    }
+}
+
+public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
+    case phaseChanged(NodePhase)
+    case stateRefused(StateFile, String)
+    case persistFailed(StateFile, DiskError)
+    case controlFailed(String)
+    case snapshotApplied(version: Int64, peers: Int)
+    case snapshotRefused(String)
+    case recordRefused(String)
+    case certificateRenewed(notAfter: WallTime)
+    case clockOffset(Duration)
+    case peerUp(NodeID)
+    case peerDown(NodeID)
+
+    public var description: String {
+        switch self {
+        case .phaseChanged(let phase): "phase: \(phase)"
+        case .stateRefused(let file, let why): "state file \(file.rawValue) refused: \(why)"
+        case .persistFailed(let file, let error): "state file \(file.rawValue) can't be written: \(error)"
+        case .controlFailed(let why): why
+        case .snapshotApplied(let version, let peers): "snapshot \(version) applied, \(peers) peers"
+        case .snapshotRefused(let why): "snapshot refused: \(why)"
+        case .recordRefused(let why): "peer record refused: \(why)"
+        case .certificateRenewed(let notAfter): "certificate renewed, valid until \(notAfter)"
+        case .clockOffset(let offset): "this host's clock differs from the control plane's by \(offset)"
+        case .peerUp(let node): "peer \(node) up"
+        case .peerDown(let node): "peer \(node) down"
+        }
+    }
+}
+
+public enum NodePhase: Hashable, Sendable, CustomStringConvertible {
+    /// Before `.started`.
+    case idle
+    /// Keys are being made durable, or the control plane has not answered yet.
+    case joining
+    case awaitingApproval
+    case active
+    /// The control plane refused for good; a person must act, and the agent restart.
+    case refused(Problem.Code, String)
+    /// The state on disk can't be used; a person must act.
+    case broken(String)
+
+    public var description: String {
+        switch self {
+        case .idle: "idle"
+        case .joining: "joining"
+        case .awaitingApproval: "awaiting approval"
+        case .active: "active"
+        case .refused(let code, let detail): "refused (\(code.rawValue)): \(detail)"
+        case .broken(let why): "broken: \(why)"
+        }
+    }
+}
+
+/// Why the agent wants to be woken.
+public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
+    case retryEnrolment, heartbeat, updates, renewal, floors, probe, health
+    case tunnel(String)
+
+    public var description: String {
+        switch self {
+        case .retryEnrolment: "retry enrolment"
+        case .heartbeat: "heartbeat"
+        case .updates: "ask for updates"
+        case .renewal: "renew certificate"
+        case .floors: "raise floors"
+        case .probe: "probe peers"
+        case .health: "peer health"
+        case .tunnel(let reason): "tunnel: \(reason)"
+        }
+    }
+}

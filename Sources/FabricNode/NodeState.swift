@@ -1,0 +1,90 @@
+public import FabricCore
+internal import FabricDocument
+public import FabricWire
+
+/// The files that an agent keeps. Each is written whole, and old or new after a power cut.
+///
+/// Frame: the line `rap-state 1 <SHA-256 of the rest, hex>` and then JSON.
+public enum StateFile: String, CaseIterable, Sendable {
+    /// Private keys. Lost: the host is a stranger and must be approved again.
+    case identity = "identity.json"
+    /// Cluster, trust, admission and certificate. Lost: fetched again with the join token.
+    case membership = "membership.json"
+    /// The newest snapshot, and peer records. Lost: fetched again.
+    case snapshot = "snapshot.json"
+    /// What must not go back: time, handshake time stamps, record numbers.
+    case floors = "floors.json"
+}
+
+struct IdentityState: Codable, Hashable {
+    var identitySeed: Blob
+    var tunnelKeys: [DomainKey]
+
+    struct DomainKey: Codable, Hashable {
+        var domain: RoutingDomainID
+        var privateKey: Blob
+    }
+}
+
+struct MembershipState: Codable, Hashable {
+    var cluster: ClusterID
+    var node: NodeID
+    var controlPin: Blob
+    var clusterPin: Blob
+    var trust: SignedEnvelope
+    var admission: SignedEnvelope
+    var certificateChain: [Blob]
+}
+
+struct SnapshotState: Codable, Hashable {
+    var snapshot: SignedEnvelope
+    var records: [SignedEnvelope]
+}
+
+struct FloorsState: Codable, Hashable {
+    /// The control plane's clock, as last heard, nanoseconds since the Unix epoch.
+    var wallNanoseconds: Int64
+    /// No handshake initiation carried a time stamp at or above this.
+    var handshakeNanoseconds: Int64
+    /// No peer record carried a number at or above this.
+    var recordSequence: Int64
+}
+
+enum StateFrame {
+    static let magic = "rap-state 1 "
+
+    static func seal(_ document: some Encodable, _ cryptography: any Cryptography) -> [UInt8] {
+        let body = JSON.encodeOwn(document)
+        return Array((magic + Hex.encode(cryptography.sha256(body)) + "\n").utf8) + body
+    }
+
+    /// Throws what is wrong, in words; the caller says which file and what mends it.
+    static func open<Document: Decodable>(
+        _ type: Document.Type, _ bytes: [UInt8], _ cryptography: any Cryptography
+    ) throws(StateFrameError) -> Document {
+        let headerLength = magic.utf8.count + 65
+        guard bytes.count > headerLength, bytes.starts(with: magic.utf8), bytes[headerLength - 1] == 10 else {
+            throw .init(words: "it is truncated or not a state file")
+        }
+        let digest = String(decoding: bytes[magic.utf8.count..<headerLength - 1], as: UTF8.self)
+        let body = Array(bytes[headerLength...])
+        guard Hex.encode(cryptography.sha256(body)) == digest else {
+            throw .init(words: "its checksum does not match: it is truncated or corrupt")
+        }
+        do { return try JSON.decode(type, from: body) } catch { throw .init(words: "\(error)") }
+    }
+}
+
+struct StateFrameError: Error {
+    var words: String
+}
+
+/// One file as the host found it at start.
+public struct LoadedFile: Hashable, Sendable {
+    public var file: StateFile
+    public var bytes: [UInt8]
+    public init(file: StateFile, bytes: [UInt8]) {
+        self.file = file
+        self.bytes = bytes
+    }
+}

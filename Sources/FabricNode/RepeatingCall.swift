@@ -1,0 +1,41 @@
+internal import FabricCore
+
+/// One kind of request that an agent makes again and again: at most one is under way, and failures back off.
+struct RepeatingCall {
+    /// Doubles with each failure up to `longestBackoff`; the whole of it is jittered, so that a fleet does not return at once.
+    static let firstBackoff = Duration.seconds(1)
+    static let longestBackoff = Duration.seconds(20)
+
+    private(set) var outstanding: RequestNumber?
+    private(set) var due: Instant?
+    private var failures = 0
+
+    mutating func schedule(at instant: Instant) {
+        if outstanding == nil { due = instant }
+    }
+
+    mutating func cancel() {
+        outstanding = nil
+        due = nil
+    }
+
+    func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
+
+    mutating func sent(_ number: RequestNumber) {
+        outstanding = number
+        due = nil
+    }
+
+    mutating func succeeded(nextAt: Instant?) {
+        outstanding = nil
+        failures = 0
+        due = nextAt
+    }
+
+    mutating func failed(now: Instant, random: any RandomSource) {
+        outstanding = nil
+        let ceiling = min(Self.longestBackoff, Self.firstBackoff * (1 << min(failures, 10)))
+        failures += 1
+        due = now + ceiling / 2 + random.jitter(ceiling / 2)
+    }
+}
