@@ -107,7 +107,7 @@ private func counted(_ range: Range<Int>) -> [UInt8] { range.map { UInt8(truncat
                 privateKey: hex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4"),
                 publicKey: hex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c"))
                 == hex("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"))
-        let alice = hex("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a")
+        let alice = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")
         let bob = hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")
         let alicePublic = try cryptography.x25519PublicKey(privateKey: alice)
         let bobPublic = try cryptography.x25519PublicKey(privateKey: bob)
