@@ -121,7 +121,8 @@ let package = Package(
                 "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
                 "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
