@@ -163,7 +163,8 @@ final class NodeDecoder: Decoder, DocumentSource {
     private func documentError(_ error: DecodingError) -> DocumentError {
         let context: DecodingError.Context
         switch error {
-        case .dataCorrupted(let c), .keyNotFound(_, let c), .typeMismatch(_, let c), .valueNotFound(_, let c): context = c
+        case .dataCorrupted(let c), .keyNotFound(_, let c), .typeMismatch(_, let c), .valueNotFound(_, let c):
+            context = c
         @unknown default: return failure("\(error)")
         }
         var steps = steps
@@ -177,7 +178,8 @@ final class NodeDecoder: Decoder, DocumentSource {
                 if let member = place[key.stringValue] { place = member }
             }
         }
-        return DocumentError(context.debugDescription, path: Self.text(steps), position: place.position ?? node.position)
+        return DocumentError(
+            context.debugDescription, path: Self.text(steps), position: place.position ?? node.position)
     }
 
     // MARK: Children

@@ -5,7 +5,7 @@ public struct DocumentEncoder: Sendable {
 
     /// Throws for a number that is not finite, an unsigned integer past 63 bits, a key written twice, or nothing written.
     public func encode<T: Encodable>(_ value: T) throws -> DocumentNode {
-        try NodeEncoder(path: []).node(of: value)
+        try NodeEncoder(parent: nil, key: nil).node(of: value)
     }
 }
 
@@ -17,13 +17,19 @@ final class NodeEncoder: Encoder {
     }
     private enum Shape { case unset, scalar, array, object }
 
-    let codingPath: [any CodingKey]
+    private let parent: NodeEncoder?
+    private let key: (any CodingKey)?
     private var shape = Shape.unset
     private var keys: [String] = []
     private(set) var slots: [Slot] = []
 
-    init(path: [any CodingKey]) { codingPath = path }
+    init(parent: NodeEncoder?, key: (any CodingKey)?) {
+        self.parent = parent
+        self.key = key
+    }
 
+    /// Made on demand: a path costs more than a scalar.
+    var codingPath: [any CodingKey] { (parent?.codingPath ?? []) + (key.map { [$0] } ?? []) }
     var userInfo: [CodingUserInfoKey: Any] { [:] }
 
     func node<T: Encodable>(of value: T) throws -> DocumentNode {
@@ -87,7 +93,7 @@ final class NodeEncoder: Encoder {
         return .integer(number)
     }
 
-    func child(_ key: some CodingKey) -> NodeEncoder { NodeEncoder(path: codingPath + [key]) }
+    func child(_ key: some CodingKey) -> NodeEncoder { NodeEncoder(parent: self, key: key) }
 
     func container<Key: CodingKey>(keyedBy type: Key.Type) -> KeyedEncodingContainer<Key> {
         become(.object)

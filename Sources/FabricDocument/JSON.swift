@@ -1,7 +1,8 @@
 /// JSON, strictly: RFC 8259 within the bounds of I-JSON (RFC 7493).
 ///
 /// Refused beyond what RFC 8259 refuses: duplicate keys, a byte order mark, invalid UTF-8, lone surrogates and
-/// noncharacters, integers that do not fit 64 bits, numbers that do not fit a double, and what passes `DocumentLimits`.
+/// noncharacters, numbers that do not fit a double, and what passes `DocumentLimits`. An integer that does not fit 64 bits
+/// is read as a double, which a type that asks for an integer refuses.
 public enum JSON {
     /// The canonical text: members sorted by the bytes of their keys, no white space, the shortest escapes, numbers as
     /// RFC 8785 writes them (integers keep all their 64 bits). Equal values give equal bytes.
@@ -15,7 +16,8 @@ public enum JSON {
         try DocumentDecoder().decode(type, from: parse(bytes, limits: limits))
     }
 
-    public static func parse(_ bytes: [UInt8], limits: DocumentLimits = .default) throws(DocumentError) -> DocumentNode {
+    public static func parse(_ bytes: [UInt8], limits: DocumentLimits = .default) throws(DocumentError) -> DocumentNode
+    {
         guard bytes.count <= limits.maximumBytes else {
             throw DocumentError("the document has \(bytes.count) bytes; the limit is \(limits.maximumBytes)")
         }

@@ -198,12 +198,8 @@ struct JSONParser {
             skipDigits()
             if index == exponent { throw failure("a number needs a digit in its exponent") }
         }
-        if isInteger {
-            guard let value = integer(start, firstDigit) else {
-                throw failure("the integer does not fit 64 bits", at: start)
-            }
-            return .integer(value)
-        }
+        // A longer integer stays a number: what asks for an integer refuses it, what asks for a double gets the nearest.
+        if isInteger, let value = integer(start, firstDigit) { return .integer(value) }
         let text = String(decoding: UnsafeBufferPointer(rebasing: input[start..<index]), as: UTF8.self)
         guard let value = Double(text), value.isFinite else {
             throw failure("the number does not fit a double", at: start)
@@ -354,7 +350,8 @@ extension [DocumentMember] {
         let order = indices.sorted { a, b in
             self[a].key.precedesInBytes(self[b].key) || (a < b && self[a].key.hasSameBytes(as: self[b].key))
         }
-        for (earlier, later) in zip(order, order.dropFirst()) where self[earlier].key.hasSameBytes(as: self[later].key) {
+        for (earlier, later) in zip(order, order.dropFirst()) where self[earlier].key.hasSameBytes(as: self[later].key)
+        {
             return self[later]
         }
         return nil

@@ -14,8 +14,9 @@ public enum NearestName {
             guard (1...maximumLength).contains(known.count) else { continue }
             let distance = distance(wanted, known)
             guard distance <= max(1, min(wanted.count, known.count) / 3) else { continue }
-            if let current = best, current.distance < distance
-                || (current.distance == distance && !candidate.precedesInBytes(current.candidate))
+            if let current = best,
+                current.distance < distance
+                    || (current.distance == distance && !candidate.precedesInBytes(current.candidate))
             {
                 continue
             }

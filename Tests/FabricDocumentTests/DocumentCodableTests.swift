@@ -81,7 +81,9 @@ private func error<T: Decodable>(_ type: T.Type, _ source: String) -> String {
         #expect(try JSON.decode([String].self, from: bytes("[\"a\",\"b\"]")) == ["a", "b"])
         #expect(try JSON.decode([Int?].self, from: bytes("[1,null]")) == [1, nil])
         #expect(try JSON.decode(Double.self, from: bytes("1")) == 1)
-        #expect(try JSON.decode([String: DocumentNode].self, from: bytes("{\"a\":{\"b\":[1]}}"))["a"]?["b"]?.array?.count == 1)
+        #expect(
+            try JSON.decode([String: DocumentNode].self, from: bytes("{\"a\":{\"b\":[1]}}"))["a"]?["b"]?.array?.count
+                == 1)
         let tree = try JSON.parse(bytes("{\"a\":{\"b\":[1,null,1.5,true]}}"))
         #expect(try JSON.encode(tree) == bytes("{\"a\":{\"b\":[1,null,1.5,true]}}"))
         #expect(try JSON.encode([nil, Optional(tree)]) == bytes("[null,{\"a\":{\"b\":[1,null,1.5,true]}}]"))
@@ -94,14 +96,26 @@ private func error<T: Decodable>(_ type: T.Type, _ source: String) -> String {
             "{\(valid),\n\"delayMilliSecond\":5}",
             "line 2, column 1: unknown key “delayMilliSecond”; did you mean “delayMilliseconds”?"
         ),
-        ("{\(valid),\"colour\":1}", "line 1, column 40: unknown key “colour”; known here: delayMilliseconds, from, loss, tags, to"),
+        (
+            "{\(valid),\"colour\":1}",
+            "line 1, column 41: unknown key “colour”; known here: delayMilliseconds, from, loss, tags, to"
+        ),
         ("{\"form\":\"a\",\"to\":\"b\"}", "line 1, column 2: unknown key “form”; did you mean “from”?"),
         ("{\"from\":\"a\"}", "line 1, column 1: the key “to” is missing"),
         ("{\"from\":1}", "line 1, column 9: from: expected text, found the integer 1"),
         ("[]", "line 1, column 1: expected an object, found a list"),
-        ("{\"from\":\"a\",\"to\":\"b\",\"loss\":\"no\"}", "line 1, column 30: loss: expected a number, found the text “no”"),
-        ("{\"from\":\"a\",\"to\":\"b\",\"loss\":0,\"tags\":[\"a\",{}]}", "line 1, column 44: tags[1]: expected text, found an object"),
-        ("{\"from\":\"a\",\"to\":\"b\",\"delayMilliseconds\":1.5}", "line 1, column 43: delayMilliseconds: expected an integer, found the number 1.5"),
+        (
+            "{\"from\":\"a\",\"to\":\"b\",\"loss\":\"no\"}",
+            "line 1, column 29: loss: expected a number, found the text “no”"
+        ),
+        (
+            "{\"from\":\"a\",\"to\":\"b\",\"loss\":0,\"tags\":[\"a\",{}]}",
+            "line 1, column 43: tags[1]: expected text, found an object"
+        ),
+        (
+            "{\"from\":\"a\",\"to\":\"b\",\"delayMilliseconds\":1.5}",
+            "line 1, column 42: delayMilliseconds: expected an integer, found the number 1.5"
+        ),
         ("{\"from\":null,\"to\":\"b\"}", "line 1, column 9: from: expected text, found nothing (null)"),
     ])
     func `a wrong document is refused with place, finding and mend`(_ source: String, _ expected: String) {
@@ -124,7 +138,8 @@ private func error<T: Decodable>(_ type: T.Type, _ source: String) -> String {
             }
             return DocumentNode(.object(members))
         }
-        for (path, place) in [([], ""), (["links"], "links[0]"), (["byName", "l"], "byName.l")] as [([String], String)] {
+        for (path, place) in [([], ""), (["links"], "links[0]"), (["byName", "l"], "byName.l")] as [([String], String)]
+        {
             #expect(throws: DocumentError.self) { try DocumentDecoder().decode(Outer.self, from: with(path, tree)) }
             do {
                 _ = try DocumentDecoder().decode(Outer.self, from: with(path, tree))
@@ -137,8 +152,10 @@ private func error<T: Decodable>(_ type: T.Type, _ source: String) -> String {
     }
 
     @Test func `a type's own refusal gets its place`() {
-        let source = "{\"name\":\"a\",\"links\":[],\"byName\":{},\"flag\":true,\"small\":1,\"kind\":\"hub\",\n \"address\":\"1.2.3\"}"
-        #expect(error(Outer.self, source) == "line 2, column 12: address: “1.2.3” is not an IP address such as 192.0.2.1")
+        let source =
+            "{\"name\":\"a\",\"links\":[],\"byName\":{},\"flag\":true,\"small\":1,\"kind\":\"hub\",\n \"address\":\"1.2.3\"}"
+        #expect(
+            error(Outer.self, source) == "line 2, column 12: address: “1.2.3” is not an IP address such as 192.0.2.1")
         let kind = source.replacing("hub", with: "hubb").replacing("1.2.3", with: "1.2.3.4")
         #expect(error(Outer.self, kind).contains("kind: "))
         let small = source.replacing("\"small\":1", with: "\"small\":256")
@@ -168,10 +185,12 @@ private func error<T: Decodable>(_ type: T.Type, _ source: String) -> String {
         #expect(refused > 1_000)
     }
 
-    @Test(arguments: [
-        ("durration", "duration"), ("packet_size", "packetSize"), ("TOKEN", "token"), ("tokne", "token"), ("xyzzy", nil),
-        ("a", nil), ("", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("durration", "duration"), ("packet_size", "packetSize"), ("TOKEN", "token"), ("tokne", "token"),
+            ("xyzzy", nil),
+            ("a", nil), ("", nil),
+        ] as [(String, String?)])
     func `the nearest name is found or none`(_ name: String, _ expected: String?) {
         #expect(NearestName.of(name, among: ["duration", "packetSize", "token", "b"]) == expected)
     }
