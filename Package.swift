@@ -45,7 +45,13 @@ let allTestTargets: [Target] = [
     tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
     tests("FabricLinuxTests", ["FabricCore", "FabricLinux"]),
     tests("FabricCaptureTests", ["FabricCore", "FabricCapture"]),
-    tests("FabricRuntimeTests", ["FabricCore", "FabricWire", "FabricCrypto", "FabricIdentity", "FabricRuntime"]),
+    tests(
+        "FabricRuntimeTests",
+        [
+            "FabricCore", "FabricWire", "FabricCrypto", "FabricIdentity", "FabricRuntime",
+            .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
+        ]),
     tests("SimulatorTests", ["FabricCore", "FabricScenario", "Simulator"]),
 ]
 
@@ -140,7 +146,12 @@ let package = Package(
         program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
         program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricCapture", "FabricRuntime"]),
         program("rap-control", ["FabricRuntime"]),
-        program("rap-node-agent", ["FabricRuntime"]),
+        program(
+            "rap-node-agent",
+            [
+                "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
     ] + testTargets,
     swiftLanguageModes: [.v6]
 )

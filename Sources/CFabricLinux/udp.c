@@ -1,0 +1,126 @@
+#define _GNU_SOURCE
+#include "CFabricLinux.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+// Writes `endpoint` as the socket's family wants it; 0 when the family can't carry it.
+static socklen_t to_sockaddr(const fabric_endpoint *endpoint, int socket_family, struct sockaddr_storage *storage) {
+    if (socket_family == 4) {
+        if (endpoint->family != 4) return 0;
+        struct sockaddr_in *v4 = (struct sockaddr_in *)storage;
+        memset(v4, 0, sizeof *v4);
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(endpoint->port);
+        memcpy(&v4->sin_addr, endpoint->address, 4);
+        return sizeof *v4;
+    }
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)storage;
+    memset(v6, 0, sizeof *v6);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(endpoint->port);
+    if (endpoint->family == 4) {
+        v6->sin6_addr.s6_addr[10] = v6->sin6_addr.s6_addr[11] = 0xFF;
+        memcpy(v6->sin6_addr.s6_addr + 12, endpoint->address, 4);
+    } else {
+        memcpy(v6->sin6_addr.s6_addr, endpoint->address, 16);
+    }
+    return sizeof *v6;
+}
+
+static void from_sockaddr(const struct sockaddr_storage *storage, fabric_endpoint *endpoint) {
+    memset(endpoint, 0, sizeof *endpoint);
+    if (storage->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)storage;
+        endpoint->family = 4;
+        endpoint->port = ntohs(v4->sin_port);
+        memcpy(endpoint->address, &v4->sin_addr, 4);
+        return;
+    }
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)storage;
+    endpoint->port = ntohs(v6->sin6_port);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        endpoint->family = 4;
+        memcpy(endpoint->address, v6->sin6_addr.s6_addr + 12, 4);
+    } else {
+        endpoint->family = 6;
+        memcpy(endpoint->address, v6->sin6_addr.s6_addr, 16);
+    }
+}
+
+int fabric_udp_open(const fabric_endpoint *local, int dual, int buffer_bytes) {
+    int domain = local->family == 4 ? AF_INET : AF_INET6;
+    int descriptor = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    int only = !dual;
+    struct sockaddr_storage storage;
+    socklen_t length = to_sockaddr(local, local->family, &storage);
+    // Smaller buffers than wished for are no failure: the FORCE form needs CAP_NET_ADMIN, the other is clamped.
+    if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes) < 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
+    if (setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes) < 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes);
+    if ((domain == AF_INET6 && setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0)
+        || bind(descriptor, (struct sockaddr *)&storage, length) < 0) {
+        int code = -errno;
+        close(descriptor);
+        return code;
+    }
+    return descriptor;
+}
+
+int fabric_udp_local(int descriptor, fabric_endpoint *local) {
+    struct sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+    if (getsockname(descriptor, (struct sockaddr *)&storage, &length) < 0) return -errno;
+    from_sockaddr(&storage, local);
+    return 0;
+}
+
+int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned count) {
+    struct mmsghdr messages[FABRIC_UDP_BATCH];
+    struct iovec vectors[FABRIC_UDP_BATCH];
+    struct sockaddr_storage sources[FABRIC_UDP_BATCH];
+    if (count > FABRIC_UDP_BATCH) count = FABRIC_UDP_BATCH;
+    memset(messages, 0, sizeof messages[0] * count);
+    for (unsigned i = 0; i < count; i++) {
+        vectors[i] = (struct iovec){datagrams[i].base, datagrams[i].length};
+        messages[i].msg_hdr.msg_iov = &vectors[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+        messages[i].msg_hdr.msg_name = &sources[i];
+        messages[i].msg_hdr.msg_namelen = sizeof sources[i];
+    }
+    int received = recvmmsg(descriptor, messages, count, MSG_DONTWAIT, NULL);
+    if (received < 0) return -errno;
+    for (int i = 0; i < received; i++) {
+        from_sockaddr(&sources[i], &datagrams[i].endpoint);
+        datagrams[i].length = messages[i].msg_len;
+        datagrams[i].endpoint.truncated = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+    }
+    return received;
+}
+
+int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *datagrams, unsigned count) {
+    struct mmsghdr messages[FABRIC_UDP_BATCH];
+    struct iovec vectors[FABRIC_UDP_BATCH];
+    struct sockaddr_storage destinations[FABRIC_UDP_BATCH];
+    if (count > FABRIC_UDP_BATCH) count = FABRIC_UDP_BATCH;
+    memset(messages, 0, sizeof messages[0] * count);
+    for (unsigned i = 0; i < count; i++) {
+        socklen_t length = to_sockaddr(&datagrams[i].endpoint, socket_family, &destinations[i]);
+        if (length == 0) {
+            if (i == 0) return -EAFNOSUPPORT;
+            count = i;
+            break;
+        }
+        vectors[i] = (struct iovec){datagrams[i].base, datagrams[i].length};
+        messages[i].msg_hdr.msg_iov = &vectors[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+        messages[i].msg_hdr.msg_name = &destinations[i];
+        messages[i].msg_hdr.msg_namelen = length;
+    }
+    int sent = sendmmsg(descriptor, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent < 0 ? -errno : sent;
+}

@@ -1,0 +1,178 @@
+internal import CFabricLinux
+public import FabricCore
+internal import Glibc
+
+/// A non-blocking UDP socket that moves datagrams in batches.
+///
+/// Bound to an IPv4 address it carries IPv4; bound to `::` both families (IPv4 addresses appear as such, never mapped);
+/// bound to any other IPv6 address IPv6 alone. What the network refuses is counted and lost, as datagrams may be.
+public final class UDPSocket {
+    /// What the kernel is asked to queue per direction, in bytes; unprivileged sockets get less.
+    public static let kernelBufferBytes: Int32 = 4 << 20
+
+    public struct ReceiveCounters: Hashable, Sendable {
+        public var datagrams: UInt64 = 0
+        public var calls: UInt64 = 0
+        /// Calls that found nothing.
+        public var wouldBlock: UInt64 = 0
+        /// Datagrams larger than the buffer; their entries are left empty.
+        public var truncated: UInt64 = 0
+        /// Calls that failed for a passing reason (memory, an ICMP error).
+        public var errors: UInt64 = 0
+    }
+
+    public struct SendCounters: Hashable, Sendable {
+        public var datagrams: UInt64 = 0
+        public var calls: UInt64 = 0
+        /// Calls that found the kernel's queue full.
+        public var wouldBlock: UInt64 = 0
+        /// Datagrams that the kernel refused: no route, filtered, too large, wrong family.
+        public var errors: UInt64 = 0
+        /// The errno of the latest refusal.
+        public var lastError: Int32 = 0
+    }
+
+    public private(set) var receiveCounters = ReceiveCounters()
+    public private(set) var sendCounters = SendCounters()
+    /// The bound address, with the port that the kernel picked.
+    public let localEndpoint: Endpoint
+    public let descriptor: Int32
+    private let family: IPAddress.Family
+    // One array per direction, so that a receiving and a sending thread do not meet.
+    private let incoming: UnsafeMutablePointer<fabric_datagram>
+    private let outgoing: UnsafeMutablePointer<fabric_datagram>
+
+    public init(bind endpoint: Endpoint) throws(SystemError) {
+        var local = fabric_endpoint(endpoint)
+        let isWildcard = endpoint.address == IPAddress(v6High: 0, low: 0)
+        descriptor = try check(
+            fabric_udp_open(&local, isWildcard ? 1 : 0, UDPSocket.kernelBufferBytes), "bind UDP \(endpoint)")
+        family = endpoint.address.family
+        fabric_udp_local(descriptor, &local)
+        localEndpoint = local.endpoint
+        incoming = .allocate(capacity: DatagramBatch.maximumCapacity)
+        outgoing = .allocate(capacity: DatagramBatch.maximumCapacity)
+    }
+
+    deinit {
+        close(descriptor)
+        incoming.deallocate()
+        outgoing.deallocate()
+    }
+
+    /// Fills `batch` with what has arrived and returns the number of entries in use; 0 when there is nothing.
+    ///
+    /// An entry may be empty (a datagram without payload, or one that did not fit): skip it. Throws only when the socket
+    /// itself is unusable.
+    @discardableResult
+    public func receive(into batch: inout DatagramBatch) throws(SystemError) -> Int {
+        batch.count = 0
+        for index in 0..<batch.capacity {
+            let area = batch[index].writableArea()
+            incoming[index].base = area.baseAddress
+            incoming[index].length = area.count
+        }
+        let result = fabric_udp_receive(descriptor, incoming, UInt32(batch.capacity))
+        receiveCounters.calls += 1
+        guard result >= 0 else {
+            if result == -EAGAIN {
+                receiveCounters.wouldBlock += 1
+                return 0
+            }
+            guard !UDPSocket.isFatal(-result) else { throw SystemError("receive from UDP \(localEndpoint)", code: -result) }
+            receiveCounters.errors += 1
+            return 0
+        }
+        for index in 0..<Int(result) {
+            let isWhole = incoming[index].endpoint.truncated == 0
+            if !isWhole { receiveCounters.truncated += 1 }
+            batch[index].count = isWhole ? incoming[index].length : 0
+            batch.setEndpoint(index, incoming[index].endpoint.endpoint)
+        }
+        receiveCounters.datagrams += UInt64(result)
+        batch.count = Int(result)
+        return Int(result)
+    }
+
+    /// Sends the entries in use that are not empty, and returns how many entries are done with, from `first` on.
+    ///
+    /// It is fewer than asked for only when the kernel's queue is full; the caller may send the rest later or drop it.
+    @discardableResult
+    public func send(_ batch: borrowing DatagramBatch, from first: Int = 0) throws(SystemError) -> Int {
+        var next = first
+        while next < batch.count {
+            var pending = 0
+            var end = next
+            while end < batch.count {
+                let bytes = batch[end].bytes
+                if bytes.count > 0 {
+                    outgoing[pending].base = bytes.baseAddress
+                    outgoing[pending].length = bytes.count
+                    outgoing[pending].endpoint = fabric_endpoint(batch.endpoint(end))
+                    pending += 1
+                }
+                end += 1
+            }
+            let done = try flush(pending)
+            guard done == pending else { return index(after: done, from: next, in: batch) - first }
+            next = end
+        }
+        return next - first
+    }
+
+    /// Sends one datagram. False when the kernel's queue is full or the datagram was refused (counted).
+    @discardableResult
+    public func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint) throws(SystemError) -> Bool {
+        outgoing[0].base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
+        outgoing[0].length = bytes.count
+        outgoing[0].endpoint = fabric_endpoint(destination)
+        let before = sendCounters.datagrams
+        _ = try flush(1)
+        return sendCounters.datagrams != before
+    }
+
+    @discardableResult
+    public func send(_ packet: borrowing PacketBuffer, to destination: Endpoint) throws(SystemError) -> Bool {
+        try send(UnsafeRawBufferPointer(packet.bytes), to: destination)
+    }
+
+    /// Hands `outgoing[..<pending]` to the kernel. Returns how many are done with; fewer when its queue is full.
+    private func flush(_ pending: Int) throws(SystemError) -> Int {
+        var done = 0
+        while done < pending {
+            let result = fabric_udp_send(
+                descriptor, Int32(family.rawValue), outgoing + done, UInt32(pending - done))
+            sendCounters.calls += 1
+            if result >= 0 {
+                done += Int(result)
+                sendCounters.datagrams += UInt64(result)
+            } else if result == -EAGAIN {
+                sendCounters.wouldBlock += 1
+                return done
+            } else if UDPSocket.isFatal(-result) {
+                throw SystemError("send from UDP \(localEndpoint)", code: -result)
+            } else if result != -EINTR {
+                // The refusal concerns the first of them; the others may have other destinations.
+                sendCounters.errors += 1
+                sendCounters.lastError = -result
+                done += 1
+            }
+        }
+        return done
+    }
+
+    /// The entry after `done` non-empty ones, counted from `first`.
+    private func index(after done: Int, from first: Int, in batch: borrowing DatagramBatch) -> Int {
+        var left = done
+        var index = first
+        while left > 0 || batch[index].count == 0 {
+            if batch[index].count > 0 { left -= 1 }
+            index += 1
+        }
+        return index
+    }
+
+    private static func isFatal(_ code: Int32) -> Bool {
+        code == EBADF || code == ENOTSOCK || code == EFAULT || code == EINVAL
+    }
+}

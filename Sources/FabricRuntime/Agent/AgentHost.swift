@@ -1,0 +1,246 @@
+public import FabricCore
+internal import FabricCrypto
+internal import FabricDocument
+internal import FabricIdentity
+internal import FabricLinux
+public import FabricNode
+internal import FabricWire
+public import Logging
+
+/// What an agent's host is told on its command line.
+public struct AgentHostSettings: Sendable {
+    public var node: NodeConfiguration
+    public var stateDirectory: String
+    public var control: Endpoint
+    public var listen: Endpoint
+    /// Where peers reach this host; empty means `listen`.
+    public var advertise: [Endpoint]
+    /// TUN devices are named by this and a number; nil runs without interfaces (probes only).
+    public var interfacePattern: String?
+    /// Where the status socket stands; nil for `agent.sock` beside the state directory.
+    public var statusSocket: String?
+
+    public init(
+        node: NodeConfiguration, stateDirectory: String, control: Endpoint, listen: Endpoint, advertise: [Endpoint],
+        interfacePattern: String?, statusSocket: String?
+    ) {
+        self.node = node
+        self.stateDirectory = stateDirectory
+        self.control = control
+        self.listen = listen
+        self.advertise = advertise
+        self.interfacePattern = interfacePattern
+        self.statusSocket = statusSocket
+    }
+}
+
+/// The Linux host of one agent: an event loop that moves events in and performs actions. It decides nothing.
+///
+/// One thread runs the agent and its packets; HTTPS and durable writes have threads of their own and post back.
+public final class AgentHost {
+    static let batchCapacity = 64
+
+    private let settings: AgentHostSettings
+    private let logger: Logger
+    private let loop: EventLoop
+    private let agent: NodeAgent
+    private let cryptography = SystemCryptography()
+    private let control: ControlClient
+    private let state: StateWriter
+    private let loadedFiles: [LoadedFile]
+    private let socket: UDPSocket
+    private let status: StatusSocket
+    private var interfaces: [AgentInterface] = []
+    private var actions: [NodeAction] = []
+    private var incoming: DatagramBatch
+    private var outgoing: DatagramBatch
+    private var scratch: PacketBuffer
+
+    /// Opens all that the agent needs; throws in words that say what is wrong and the mend.
+    public init(settings: AgentHostSettings, logger: Logger) throws {
+        self.settings = settings
+        self.logger = logger
+        loop = try EventLoop()
+        let directory = try StateDirectory(path: settings.stateDirectory, create: true)
+        loadedFiles = try directory.loadAll().compactMap { file in
+            StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.contents) }
+        }
+        state = StateWriter(directory: directory)
+        socket = try UDPSocket(bind: settings.listen)
+        control = ControlClient(endpoint: settings.control, logger: logger)
+        status = try StatusSocket(path: settings.statusSocket ?? settings.stateDirectory + ".sock")
+        incoming = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
+        outgoing = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
+        scratch = PacketBuffer(packetCapacity: 2048)
+        agent = NodeAgent(
+            configuration: settings.node, cryptography: cryptography, certificates: X509Identity(),
+            random: KernelRandom(), tunnelRandom: KernelRandom())
+    }
+
+    /// Runs until SIGINT or SIGTERM.
+    public func run() throws {
+        for signal in [2, 15] as [Int32] {
+            try loop.onSignal(signal) { [unowned self] in
+                logger.info("stopping", metadata: ["signal": "\(signal)"])
+                loop.stop()
+            }
+        }
+        try loop.register(socket.descriptor) { [unowned self] in receiveDatagrams() }
+        try loop.register(status.descriptor) { [unowned self] in
+            status.serve(JSON.encodeOwn(agent.status(now: LinuxClock.now())))
+        }
+        loop.onDeadline = { [unowned self] in
+            let now = LinuxClock.now()
+            agent.handleDeadline(now: now, into: &actions)
+            settle(now)
+        }
+        let endpoints = settings.advertise.isEmpty ? [socket.localEndpoint] : settings.advertise
+        feed(.started(files: loadedFiles, endpoints: endpoints))
+        try loop.run()
+        status.close()
+        control.shutdown()
+    }
+
+    private func feed(_ event: NodeEvent) {
+        let now = LinuxClock.now()
+        agent.handle(event, now: now, into: &actions)
+        settle(now)
+    }
+
+    /// After every call of the agent: send what it wants sent, perform its actions, note when to wake it.
+    private func settle(_ now: Now) {
+        drainTransmits(now)
+        while !actions.isEmpty {
+            let batch = actions
+            actions.removeAll(keepingCapacity: true)
+            for action in batch { perform(action) }
+        }
+        loop.setDeadline(agent.nextDeadline()?.instant)
+    }
+
+    private func perform(_ action: NodeAction) {
+        switch action {
+        case .request(let number, let request, let timeout):
+            let mailbox = loop.mailbox
+            let host = Unowned(self)
+            control.send(request, timeout: timeout) { outcome in
+                mailbox.post {
+                    switch outcome {
+                    case .success(let reply): host.value.feed(.replied(number, reply))
+                    case .failure(let failure): host.value.feed(.requestFailed(number, failure))
+                    }
+                }
+            }
+        case .secureControlChannel(let security):
+            do { try control.secure(security) } catch {
+                logger.error("the control channel can't be set up", metadata: ["error": "\(error)"])
+            }
+        case .persist(let number, let file, let bytes):
+            let mailbox = loop.mailbox
+            let host = Unowned(self)
+            state.write(file.rawValue, bytes) { error in
+                mailbox.post {
+                    host.value.feed(error.map { .persistFailed(number, $0) } ?? .persisted(number))
+                }
+            }
+        case .configureInterface(let configuration): configure(configuration)
+        case .report(let report): log(report)
+        }
+    }
+
+    private func log(_ report: NodeReport) {
+        switch report {
+        case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
+        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset:
+            logger.warning("report", metadata: ["what": "\(report)"])
+        case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown:
+            logger.info("report", metadata: ["what": "\(report)"])
+        }
+    }
+
+    // MARK: Packets
+
+    private func receiveDatagrams() {
+        // Bounded, so that timers and replies get their turn under load.
+        for _ in 0..<16 {
+            let count: Int
+            do { count = try socket.receive(into: &incoming) } catch {
+                logger.error("receiving failed", metadata: ["error": "\(error)"])
+                return
+            }
+            if count == 0 { break }
+            let now = LinuxClock.now()
+            for index in 0..<count where incoming[index].count > 0 {
+                switch agent.receive(&incoming[index], from: incoming.endpoint(index), now: now) {
+                case .transmit(let endpoint): transmit(incoming[index], to: endpoint)
+                case .deliver(let domain): deliver(incoming[index], domain)
+                case .done: break
+                }
+            }
+            if count < incoming.capacity { break }
+        }
+        settle(LinuxClock.now())
+    }
+
+    private func readInterface(_ interface: AgentInterface) {
+        for _ in 0..<256 {
+            let now = LinuxClock.now()
+            do {
+                guard try interface.device.read(into: &scratch) else { break }
+            } catch {
+                logger.error("reading the interface failed", metadata: ["error": "\(error)"])
+                break
+            }
+            if case .transmit(let endpoint) = agent.send(&scratch, domain: interface.domain, now: now) {
+                transmit(scratch, to: endpoint)
+            }
+        }
+        settle(LinuxClock.now())
+    }
+
+    private func drainTransmits(_ now: Now) {
+        while let endpoint = agent.nextTransmit(into: &scratch, now: now) { transmit(scratch, to: endpoint) }
+    }
+
+    private func transmit(_ packet: borrowing PacketBuffer, to endpoint: Endpoint) {
+        do { try socket.send(packet, to: endpoint) } catch {
+            logger.error("sending failed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func deliver(_ packet: borrowing PacketBuffer, _ domain: RoutingDomainID) {
+        guard let interface = interfaces.first(where: { $0.domain == domain }) else { return }
+        do { _ = try interface.device.write(packet) } catch {
+            logger.error("writing to the interface failed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func configure(_ configuration: InterfaceConfiguration) {
+        guard let pattern = settings.interfacePattern else { return }
+        do {
+            if let existing = interfaces.first(where: { $0.domain == configuration.domain }) {
+                try existing.apply(configuration)
+                return
+            }
+            let interface = try AgentInterface(pattern: pattern, configuration)
+            interfaces.append(interface)
+            try loop.register(interface.device.descriptor) { [unowned self, unowned interface] in
+                readInterface(interface)
+            }
+            logger.notice(
+                "interface up",
+                metadata: [
+                    "interface": "\(interface.device.name)", "domain": "\(configuration.domain)",
+                    "address": "\(configuration.address)",
+                ])
+        } catch {
+            logger.error("the interface can't be set up", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+/// Carries the host into closures that run on its own loop, which it outlives.
+private struct Unowned<Value: AnyObject>: @unchecked Sendable {
+    unowned let value: Value
+    init(_ value: Value) { self.value = value }
+}
