@@ -31,7 +31,9 @@ let allTestTargets: [Target] = [
     tests("FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire"]),
     tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"]),
     tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
-    tests("FabricIdentityTests", ["FabricCore", "FabricIdentity"]),
+    tests(
+        "FabricIdentityTests",
+        ["FabricCore", "FabricIdentity", .product(name: "SwiftASN1", package: "swift-asn1")]),
     tests("FabricStoreTests", ["FabricCore", "FabricStoreSQLite"]),
     tests(
         "FabricControlTests",
@@ -76,7 +78,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
-        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -110,7 +111,6 @@ let package = Package(
             "FabricIdentity",
             [
                 "FabricCore", .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "X509", package: "swift-certificates"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
             ]),
         library(
