@@ -1,6 +1,7 @@
 public import FabricCore
 internal import NIOCore
 internal import NIOSSL
+internal import Synchronization
 
 /// What this side of a TLS connection proves itself with.
 public struct TLSIdentity: Hashable, Sendable {
@@ -57,7 +58,7 @@ public enum PeerRefusal: Error, Hashable, Sendable, CustomStringConvertible {
 /// nor take long, and it replaces every check of the TLS library but the proof that the peer has the leaf's key.
 public struct PeerVerifier: Sendable {
     /// The most certificates that a peer may present.
-    public static let longestChain = 8
+    public static let longestChain = 6
 
     private let verifyChain: @Sendable ([[UInt8]]) throws(PeerRefusal) -> CertificateFacts
 
@@ -66,16 +67,17 @@ public struct PeerVerifier: Sendable {
         verifyChain = verify
     }
 
-    /// Validates up to `roots()` at `time()` by the X.509-SVID rules; both are asked anew each time.
+    /// Validates up to `roots()` at `time()` by the X.509-SVID rules; both are asked anew each time. The provider is this
+    /// verifier's alone, since it may remember what it parsed.
     public init(
-        _ provider: any CertificateProvider & Sendable, roots: @escaping @Sendable () -> [[UInt8]],
+        _ provider: sending any CertificateProvider, roots: @escaping @Sendable () -> [[UInt8]],
         time: @escaping @Sendable () -> WallTime
     ) {
+        let guarded = GuardedProvider(provider)
         self.init { chain throws(PeerRefusal) in
-            do throws(CertificateError) {
-                return try provider.validate(chain: chain, roots: roots(), time: time())
-            } catch {
-                throw .certificate(error)
+            switch guarded.validate(chain: chain, roots: roots(), time: time()) {
+            case .success(let facts): return facts
+            case .failure(let error): throw .certificate(error)
             }
         }
     }
@@ -94,6 +96,21 @@ public struct PeerVerifier: Sendable {
     public func verify(_ chain: [[UInt8]]) throws(PeerRefusal) -> CertificateFacts {
         guard chain.count <= Self.longestChain else { throw .chainTooLong(chain.count) }
         return try verifyChain(chain)
+    }
+}
+
+/// Servers and clients may share a verifier, and their loops may differ.
+private final class GuardedProvider: Sendable {
+    private let provider: Mutex<any CertificateProvider>
+
+    init(_ provider: sending any CertificateProvider) { self.provider = Mutex(provider) }
+
+    func validate(chain: [[UInt8]], roots: [[UInt8]], time: WallTime) -> Result<CertificateFacts, CertificateError> {
+        provider.withLock { provider in
+            Result { () throws(CertificateError) in
+                try provider.validate(chain: chain, roots: roots, time: time)
+            }
+        }
     }
 }
 
