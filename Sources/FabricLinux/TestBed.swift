@@ -73,8 +73,12 @@ public final class TestBed {
         precondition(place.prefix.contains(address))
         let namespace = try NetworkNamespace.create("\(label)-\(name)")
         let interface = "v\(nodes.count)"
-        let family = address.family == .v4 ? "-4" : "-6"
+        let everything = address.family == .v4 ? "0.0.0.0/0" : "::/0"
         let noDetection = address.family == .v4 ? "" : " nodad"
+        // Neighbour solicitations of a forwarding router come from its link-local address: it must have one, at once.
+        let linkLocal = { (device: String, end: Int) in
+            address.family == .v4 ? [] : ["address add fe80::\(end)/64 dev \(device) nodad"]
+        }
         let host = "\(address)/\(address.bitWidth)"
         let gateway = "\(place.gateway)/\(address.bitWidth)"
         nodes.append(
@@ -85,17 +89,19 @@ public final class TestBed {
                 "link add \(interface) type veth peer name eth0 netns \(namespace.name)",
                 "link set \(interface) mtu \(mtu) addrgenmode none",
                 "address add \(gateway) dev \(interface)\(noDetection)",
+            ] + linkLocal(interface, 1) + [
                 "link set \(interface) up",
-                "\(family) route add \(host) dev \(interface)",
+                "route add \(host) dev \(interface)",
             ])
         try batch(
             namespace,
             [
                 "link set eth0 mtu \(mtu) addrgenmode none",
                 "address add \(host) dev eth0\(noDetection)",
+            ] + linkLocal("eth0", 2) + [
                 "link set eth0 up",
-                "\(family) route add \(gateway) dev eth0",
-                "\(family) route add default via \(place.gateway) dev eth0",
+                "route add \(gateway) dev eth0",
+                "route add \(everything) via \(place.gateway) dev eth0",
             ])
         return nodes[nodes.count - 1]
     }
