@@ -1,0 +1,256 @@
+public import FabricCore
+
+/// Random-access files with a page cache in front of the medium.
+///
+/// A write is seen by every reader at once and is durable after `sync` of its file. A power failure keeps of each file
+/// what was durable and, drawn from the seed, none, all, a prefix, or a subset of the writes since: what a real cache may
+/// have written back. Creation becomes durable with the file's first sync, deletion at once (the Linux host syncs the
+/// directory).
+///
+/// Calls don't wait: the time that they would have taken adds up in `takeElapsed()`, for the host to delay its answers by.
+public final class VirtualDisk: Disk {
+    public static let maximumFileBytes: Int64 = 4 << 30
+    /// Beyond this, the oldest pending writes of a file become durable without a sync, as by a kernel's write-back.
+    public static let maximumPendingWrites = 65_536
+    public static let maximumPendingBytes = 64 << 20
+
+    public let conditions: DiskConditions
+    let random: SeededRandom
+    private let trace: (UInt64, String) -> Void
+    private var files: [String: VirtualFile] = [:]
+    private var elapsed: Int64 = 0
+
+    /// A disk of its own, outside a world. Worlds make one per host.
+    public convenience init(conditions: DiskConditions, random: SeededRandom) {
+        self.init(conditions: conditions, random: random, trace: { _, _ in })
+    }
+
+    init(conditions: DiskConditions, random: SeededRandom, trace: @escaping (UInt64, String) -> Void) {
+        self.conditions = conditions
+        self.random = random
+        self.trace = trace
+    }
+
+    public func open(_ name: String) throws(DiskError) -> any DiskFile {
+        if let file = files[name] { return VirtualFileHandle(disk: self, file: file) }
+        if conditions.failsWrites { throw DiskConditions.inputOutputError }
+        let file = VirtualFile(name: name)
+        files[name] = file
+        return VirtualFileHandle(disk: self, file: file)
+    }
+
+    /// Open handles of the file go on reading and writing what has no name any more.
+    public func delete(_ name: String) throws(DiskError) {
+        guard let file = files[name] else { throw .notFound }
+        if conditions.failsWrites { throw DiskConditions.inputOutputError }
+        files[name] = nil
+        file.deleted = true
+        conditions.usedBytes -= Int64(file.content.count)
+        trace(1, name)
+    }
+
+    public func exists(_ name: String) -> Bool { files[name] != nil }
+
+    /// The names of all files, sorted.
+    public var names: [String] { files.keys.sorted() }
+
+    /// What readers see now.
+    public func content(_ name: String) -> [UInt8]? { files[name]?.content }
+
+    /// What would be left if no pending write survived a power failure.
+    public func durableContent(_ name: String) -> [UInt8]? {
+        guard let file = files[name], file.existsDurably else { return nil }
+        return file.durable
+    }
+
+    /// The time that calls have taken since the last time it was asked for.
+    public func takeElapsed() -> Duration {
+        defer { elapsed = 0 }
+        return .nanoseconds(elapsed)
+    }
+
+    /// Damages a file at rest, durable and cached content alike.
+    public func damage(_ name: String, _ damage: FileDamage) {
+        guard let file = files[name] else { return }
+        file.flushAll()
+        let before = file.content.count
+        damage.apply(to: &file.durable, random)
+        file.content = file.durable
+        conditions.usedBytes += Int64(file.content.count - before)
+        trace(2, name)
+    }
+
+    /// The power fails. Handles from before keep no right: their calls fail from now on.
+    public func crash() {
+        for name in names {
+            guard let file = files[name] else { continue }
+            let before = file.content.count
+            file.generation += 1
+            guard file.existsDurably || (!file.pending.isEmpty && random.below(2) == 0) else {
+                conditions.usedBytes -= Int64(before)
+                conditions.lostWrites += UInt64(file.pending.count)
+                files[name] = nil
+                continue
+            }
+            file.existsDurably = true
+            conditions.lostWrites += UInt64(file.losePending(random, tearing: conditions.tearsWrites))
+            conditions.usedBytes += Int64(file.content.count - before)
+            trace(3, name)
+        }
+    }
+
+    func syncHappened(_ file: VirtualFile) {
+        elapsed += conditions.syncLatency.draw(random)
+        conditions.syncs += 1
+        trace(4, file.name)
+    }
+}
+
+/// One file: what readers see, what is durable, and the changes between the two.
+final class VirtualFile {
+    enum Change {
+        case write(offset: Int, bytes: [UInt8])
+        case truncate(Int)
+    }
+
+    let name: String
+    var content: [UInt8] = []
+    var durable: [UInt8] = []
+    var pending: [Change] = []
+    var pendingBytes = 0
+    var existsDurably = false
+    var deleted = false
+    /// Raised by a crash: handles from before are dead.
+    var generation = 0
+
+    init(name: String) { self.name = name }
+
+    static func apply(_ change: Change, to content: inout [UInt8]) {
+        switch change {
+        case .write(let offset, let bytes):
+            let end = offset + bytes.count
+            if content.count < end { content.append(contentsOf: repeatElement(0, count: end - content.count)) }
+            bytes.withUnsafeBytes { source in
+                content.withUnsafeMutableBytes { target in
+                    guard let from = source.baseAddress, let to = target.baseAddress else { return }
+                    (to + offset).copyMemory(from: from, byteCount: source.count)
+                }
+            }
+        case .truncate(let size):
+            if size < content.count {
+                content.removeLast(content.count - size)
+            } else {
+                content.append(contentsOf: repeatElement(0, count: size - content.count))
+            }
+        }
+    }
+
+    func add(_ change: Change) {
+        VirtualFile.apply(change, to: &content)
+        pending.append(change)
+        if case .write(_, let bytes) = change { pendingBytes += bytes.count }
+        if pending.count > VirtualDisk.maximumPendingWrites || pendingBytes > VirtualDisk.maximumPendingBytes {
+            writeBack(pending.count / 2)
+        }
+    }
+
+    func flushAll() {
+        writeBack(pending.count)
+        existsDurably = true
+    }
+
+    private func writeBack(_ count: Int) {
+        for change in pending[..<count] {
+            VirtualFile.apply(change, to: &durable)
+            if case .write(_, let bytes) = change { pendingBytes -= bytes.count }
+        }
+        pending.removeFirst(count)
+        existsDurably = existsDurably || count > 0
+    }
+
+    /// Keeps a part of the pending changes, drawn from the seed; returns how many were lost.
+    func losePending(_ random: SeededRandom, tearing: Bool) -> Int {
+        defer {
+            pending.removeAll()
+            pendingBytes = 0
+            content = durable
+        }
+        if pending.isEmpty { return 0 }
+        var lost = 0
+        switch random.below(4) {
+        case 0: lost = pending.count
+        case 1: for change in pending { VirtualFile.apply(change, to: &durable) }
+        case 2:
+            let kept = Int(random.below(UInt64(pending.count) + 1))
+            for change in pending[..<kept] { VirtualFile.apply(change, to: &durable) }
+            lost = pending.count - kept
+            if tearing, kept < pending.count, case .write(let offset, let bytes) = pending[kept] {
+                let part = Array(bytes[..<Int(random.below(UInt64(bytes.count) + 1))])
+                VirtualFile.apply(.write(offset: offset, bytes: part), to: &durable)
+            }
+        default:
+            for change in pending {
+                if random.below(2) == 0 { VirtualFile.apply(change, to: &durable) } else { lost += 1 }
+            }
+        }
+        return lost
+    }
+}
+
+/// One opening of a file; it dies with the power.
+final class VirtualFileHandle: DiskFile {
+    private let disk: VirtualDisk
+    private let file: VirtualFile
+    private let generation: Int
+
+    init(disk: VirtualDisk, file: VirtualFile) {
+        self.disk = disk
+        self.file = file
+        generation = file.generation
+    }
+
+    private func check() throws(DiskError) {
+        if generation != file.generation { throw DiskConditions.inputOutputError }
+    }
+
+    func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(DiskError) -> Int {
+        try check()
+        let available = Int64(file.content.count) - offset
+        guard offset >= 0, available > 0 else { return 0 }
+        let count = min(buffer.count, Int(available))
+        file.content.withUnsafeBytes {
+            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + count]))
+        }
+        return count
+    }
+
+    func write(_ buffer: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
+        try check()
+        if disk.conditions.failsWrites { throw DiskConditions.inputOutputError }
+        let (end, overflow) = offset.addingReportingOverflow(Int64(buffer.count))
+        guard offset >= 0, !overflow, end <= VirtualDisk.maximumFileBytes else { throw .full }
+        if buffer.isEmpty { return }
+        if !file.deleted { try disk.conditions.reserve(max(0, end - Int64(file.content.count))) }
+        file.add(.write(offset: Int(offset), bytes: Array(buffer)))
+    }
+
+    func truncate(to size: Int64) throws(DiskError) {
+        try check()
+        if disk.conditions.failsWrites { throw DiskConditions.inputOutputError }
+        guard size >= 0, size <= VirtualDisk.maximumFileBytes else { throw .full }
+        if !file.deleted { try disk.conditions.reserve(size - Int64(file.content.count)) }
+        file.add(.truncate(Int(size)))
+    }
+
+    func sync() throws(DiskError) {
+        try check()
+        if disk.conditions.failsSyncs { throw DiskConditions.inputOutputError }
+        file.flushAll()
+        disk.syncHappened(file)
+    }
+
+    func size() throws(DiskError) -> Int64 {
+        try check()
+        return Int64(file.content.count)
+    }
+}
