@@ -1,0 +1,205 @@
+internal import FabricCore
+internal import FabricNode
+internal import FabricWire
+
+/// A virtual host that runs the production agent. It moves events in and performs actions; it decides nothing.
+final class AgentActor: SimulatedHost {
+    static let tunnelPort: UInt16 = 51_820
+    /// Timers of flows carry this bit.
+    static let flowFlag: UInt64 = 1 << 62
+
+    private let world: World
+    private let services: ActorServices
+    private let control: Endpoint
+    let name: String
+    /// What the operator types on this host; changed by scenario steps before the host boots.
+    var configuration: NodeConfiguration
+    private(set) var host: HostID!
+    private(set) var agent: NodeAgent?
+    private var client: VirtualControlClient?
+    private var security: ControlChannelSecurity?
+    private var actions: [NodeAction] = []
+    /// One buffer serves all packets: the world copies what is sent.
+    private let packets: PacketScratch
+    var flows: [FlowState] = []
+    /// Reports that a person would look for, for traces of single runs.
+    var onReport: ((AgentActor, NodeReport) -> Void)?
+
+    init(
+        world: World, services: ActorServices, name: String, configuration: NodeConfiguration, control: Endpoint,
+        packets: PacketScratch
+    ) {
+        self.world = world
+        self.services = services
+        self.name = name
+        self.configuration = configuration
+        self.control = control
+        self.packets = packets
+    }
+
+    func attach(_ host: HostID) { self.host = host }
+
+    var endpoint: Endpoint { Endpoint(address: world.network.address(of: host), port: Self.tunnelPort) }
+
+    // MARK: SimulatedHost
+
+    func boot(_ now: Now) {
+        agent = NodeAgent(
+            configuration: configuration, cryptography: services.cryptography, certificates: services.certificates,
+            random: world.random(of: host, "agent"), tunnelRandom: world.random(of: host, "tunnel"))
+        client = VirtualControlClient(
+            world: world, host: host, server: control, identity: nil,
+            verifyServer: { [unowned self] chain, now in verifyControl(chain, now) })
+        let files = world.store(of: host).loadAll().compactMap { file in
+            StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.bytes) }
+        }
+        feed(.started(files: files, endpoints: [endpoint]), now)
+    }
+
+    func crashed() {
+        agent = nil
+        client = nil
+        security = nil
+        actions = []
+        flows = []
+    }
+
+    func handle(_ event: HostEvent, now: Now) {
+        guard let agent, let client else { return }
+        switch event {
+        case .wake:
+            agent.handleDeadline(now: now, into: &actions)
+        case .datagram(let source, _, let bytes):
+            guard packets.buffer.assign(bytes) else { return }
+            perform(agent.receive(&packets.buffer, from: source, now: now), now)
+        case .stream(let stream, let event):
+            for outcome in client.handle(stream, event) { take(outcome, now) }
+        case .persisted(let operation, let failure):
+            agent.handle(failure.map { .persistFailed(operation, $0) } ?? .persisted(operation), now: now, into: &actions)
+        case .timer(let token):
+            if token & VirtualControlClient.timerFlag != 0 {
+                for outcome in client.timerFired(token) { take(outcome, now) }
+            } else if token & Self.flowFlag != 0 {
+                flowTimerFired(Int(token & ~Self.flowFlag), now)
+            }
+        }
+        settle(now)
+    }
+
+    private func feed(_ event: NodeEvent, _ now: Now) {
+        agent?.handle(event, now: now, into: &actions)
+        settle(now)
+    }
+
+    private func take(_ outcome: VirtualControlClient.Outcome, _ now: Now) {
+        switch outcome {
+        case .reply(let number, let reply): agent?.handle(.replied(number, reply), now: now, into: &actions)
+        case .failure(let number, let failure):
+            agent?.handle(.requestFailed(number, failure), now: now, into: &actions)
+        }
+    }
+
+    private func settle(_ now: Now) {
+        guard let agent, let client else { return }
+        while let endpoint = agent.nextTransmit(into: &packets.buffer, now: now) { transmit(to: endpoint) }
+        if !actions.isEmpty {
+            let batch = actions
+            actions.removeAll(keepingCapacity: true)
+            for action in batch { perform(action, client) }
+        }
+        world.setDeadline(host, agent.nextDeadline()?.instant)
+    }
+
+    private func perform(_ action: NodeAction, _ client: VirtualControlClient) {
+        switch action {
+        case .request(let number, let request, let timeout): client.send(request, number: number, timeout: timeout)
+        case .secureControlChannel(let security):
+            self.security = security
+            client.present(security.clientChain.isEmpty ? nil : StreamIdentity(chain: security.clientChain))
+        case .persist(let number, let file, let bytes):
+            world.store(of: host).persist(file.rawValue, bytes, operation: number)
+        case .configureInterface: break
+        case .report(let report): onReport?(self, report)
+        }
+    }
+
+    private func verifyControl(_ chain: [[UInt8]], _ now: Now) -> TLSRefusal? {
+        guard let security else { return TLSRefusal(.unknownAuthority, "no control plane is trusted yet") }
+        do throws(CertificateError) {
+            _ = try ControlPin.verify(
+                chain: chain, pin: security.controlPin, time: max(now.wall, security.timeFloor), services.certificates,
+                services.cryptography)
+            return nil
+        } catch {
+            return TLSRefusal(error)
+        }
+    }
+
+    // MARK: Packets
+
+    private func perform(_ outcome: PacketOutcome, _ now: Now) {
+        switch outcome {
+        case .transmit(let endpoint): transmit(to: endpoint)
+        case .deliver: services.flows.delivered(UnsafeRawBufferPointer(packets.buffer.bytes), to: host, world.now)
+        case .done: break
+        }
+    }
+
+    private func transmit(to destination: Endpoint) {
+        world.send(
+            from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes))
+    }
+
+    // MARK: Flows
+
+    func startFlow(_ flow: FlowState) {
+        flows.append(flow)
+        world.setTimer(host, after: .zero, token: UInt64(flows.count - 1) | Self.flowFlag)
+    }
+
+    /// A program on this host sends its next packet through the interface.
+    private func flowTimerFired(_ index: Int, _ now: Now) {
+        guard index < flows.count, let agent, world.now < flows[index].end else { return }
+        world.setTimer(host, after: flows[index].interval, token: UInt64(index) | Self.flowFlag)
+        guard let source = agent.overlayAddress(in: flows[index].domain),
+            let destination = flows[index].destination()
+        else { return }
+        flows[index].sequence += 1
+        services.flows.sent(flows[index].number)
+        FlowPacket(
+            flow: flows[index].number, sequence: flows[index].sequence, source: source, destination: destination,
+            bytes: flows[index].packetBytes
+        ).write(to: &packets.buffer)
+        perform(agent.send(&packets.buffer, domain: flows[index].domain, now: now), now)
+    }
+}
+
+/// The packet that is being handled: a class, so that hosts share one.
+final class PacketScratch {
+    var buffer = PacketBuffer(packetCapacity: PacketBuffer.maximumPacket)
+}
+
+/// What all actors of a world share.
+final class ActorServices {
+    let cryptography: any Cryptography
+    let certificates: any CertificateProvider
+    let flows = FlowLedger()
+
+    init(cryptography: any Cryptography, certificates: any CertificateProvider) {
+        self.cryptography = cryptography
+        self.certificates = certificates
+    }
+}
+
+extension TLSRefusal {
+    init(_ error: CertificateError) {
+        let alert: TLSAlert =
+            switch error {
+            case .expired, .notYetValid: .certificateExpired
+            case .untrustedRoot: .unknownAuthority
+            case .badSignature: .decryptError
+            case .malformed, .unsupportedKey, .violates: .badCertificate
+            }
+        self.init(alert, error.description)
+    }
+}

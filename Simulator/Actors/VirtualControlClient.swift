@@ -1,0 +1,123 @@
+internal import FabricCore
+internal import FabricNode
+internal import FabricWire
+
+/// A virtual host's channel to the control plane: like the Linux client, it keeps one connection for ordinary requests and
+/// one for those that may be parked, and makes new ones as they are needed.
+final class VirtualControlClient {
+    enum Outcome {
+        case reply(UInt64, HTTPReply)
+        case failure(UInt64, ControlFailure)
+    }
+
+    /// Timers of requests carry this bit beside the number, so that a host can tell them from its own.
+    static let timerFlag: UInt64 = 1 << 63
+    static let connectTimeout = Duration.seconds(10)
+
+    private struct Lane {
+        var stream: StreamID?
+        var isOpen = false
+        /// Waiting for the connection to open, in order.
+        var waiting: [(number: UInt64, bytes: [UInt8])] = []
+        /// Sent, not answered; sorted by number.
+        var sent: [UInt64] = []
+    }
+
+    private let world: World
+    private let host: HostID
+    private let server: Endpoint
+    private let verifyServer: StreamVerifier
+    private var identity: StreamIdentity?
+    private var lanes = [Lane(), Lane()]
+
+    init(
+        world: World, host: HostID, server: Endpoint, identity: StreamIdentity?, verifyServer: @escaping StreamVerifier
+    ) {
+        self.world = world
+        self.host = host
+        self.server = server
+        self.identity = identity
+        self.verifyServer = verifyServer
+    }
+
+    /// New connections use this; the one for ordinary requests is made anew, as the Linux client does.
+    func present(_ identity: StreamIdentity?) {
+        guard identity != self.identity else { return }
+        self.identity = identity
+        for index in lanes.indices where lanes[index].sent.isEmpty && lanes[index].waiting.isEmpty {
+            if let stream = lanes[index].stream { world.streams.close(stream) }
+            lanes[index] = Lane()
+        }
+    }
+
+    func send(_ request: HTTPRequest, number: UInt64, timeout: Duration) {
+        let index = request.parameter("wait") == nil ? 0 : 1
+        let bytes = VirtualHTTP.encode(request, number: number)
+        world.setTimer(host, after: timeout, token: number | Self.timerFlag)
+        if lanes[index].stream == nil {
+            var options = StreamOptions(identity: identity, verify: verifyServer)
+            options.connectTimeout = Self.connectTimeout
+            lanes[index].stream = world.streams.connect(host, to: server, options)
+        }
+        if lanes[index].isOpen, let stream = lanes[index].stream, world.streams.send(stream, bytes) {
+            lanes[index].sent.append(number)
+        } else {
+            lanes[index].waiting.append((number, bytes))
+        }
+    }
+
+    /// A request's time is up, unless it has been answered: its connection is of no more use.
+    func timerFired(_ token: UInt64) -> [Outcome] {
+        let number = token & ~Self.timerFlag
+        guard let index = lanes.firstIndex(where: { lane in
+            lane.sent.contains(number) || lane.waiting.contains { $0.number == number }
+        }) else { return [] }
+        if let stream = lanes[index].stream { world.streams.reset(stream) }
+        let others = end(index, but: number, .answerLost)
+        return [.failure(number, .timedOut)] + others
+    }
+
+    func handle(_ stream: StreamID, _ event: StreamEvent) -> [Outcome] {
+        guard let index = lanes.firstIndex(where: { $0.stream == stream }) else { return [] }
+        switch event {
+        case .opened:
+            lanes[index].isOpen = true
+            flush(index)
+            return []
+        case .writable:
+            flush(index)
+            return []
+        case .accepted: return []
+        case .received(let bytes):
+            let (number, reply) = VirtualHTTP.decodeReply(bytes)
+            guard let position = lanes[index].sent.firstIndex(of: number) else { return [] }
+            lanes[index].sent.remove(at: position)
+            return [.reply(number, reply)]
+        case .closed(let closure):
+            let failure: ControlFailure =
+                switch closure {
+                case .refusedPeer(let refusal): .untrusted(refusal.reason)
+                case .refusedByPeer(let alert): .untrusted("the control plane refused our certificate (\(alert))")
+                case .finished, .refused, .reset, .timedOut: .unreachable
+                }
+            return end(index, but: nil, failure)
+        }
+    }
+
+    private func flush(_ index: Int) {
+        guard let stream = lanes[index].stream else { return }
+        while let next = lanes[index].waiting.first, world.streams.send(stream, next.bytes) {
+            lanes[index].waiting.removeFirst()
+            lanes[index].sent.append(next.number)
+        }
+    }
+
+    /// The connection is gone: what was sent may have been carried out, what waited was not.
+    private func end(_ index: Int, but excepted: UInt64?, _ failure: ControlFailure) -> [Outcome] {
+        let lane = lanes[index]
+        lanes[index] = Lane()
+        let sentFailure: ControlFailure = if case .untrusted = failure { failure } else { .answerLost }
+        return lane.sent.filter { $0 != excepted }.map { .failure($0, sentFailure) }
+            + lane.waiting.map(\.number).filter { $0 != excepted }.map { .failure($0, failure) }
+    }
+}

@@ -1,0 +1,84 @@
+internal import FabricCore
+internal import FabricWire
+
+/// HTTP over virtual streams: one message each way, matched by number. The layout is the simulator's own, since on Linux this
+/// part is NIO's; sizes are close to HTTP/1.1's, which is what links and queues see.
+///
+/// ```
+/// request  number u64 | lengths u32 × 3 (target, bearer, body) | method u8 | target | bearer | body
+/// reply    number u64 | status u16 | problem u8 | body
+/// ```
+enum VirtualHTTP {
+    /// What HTTP/1.1 heads add to a message.
+    static let headBytes = 180
+
+    static func encode(_ request: HTTPRequest, number: UInt64) -> [UInt8] {
+        var target = request.path
+        for (index, item) in request.query.enumerated() {
+            target += (index == 0 ? "?" : "&") + item.name + "=" + item.value
+        }
+        let bearer = Array((request.bearer ?? "").utf8)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(headBytes + target.utf8.count + bearer.count + request.body.count)
+        append(number, 8, &bytes)
+        append(UInt64(target.utf8.count), 4, &bytes)
+        append(UInt64(bearer.count), 4, &bytes)
+        append(UInt64(request.body.count), 4, &bytes)
+        bytes.append(UInt8(HTTPMethod.allCases.firstIndex(of: request.method)!))
+        bytes += target.utf8
+        bytes += bearer
+        bytes += request.body
+        bytes += repeatElement(0, count: headBytes)
+        return bytes
+    }
+
+    static func decodeRequest(_ bytes: [UInt8]) -> (number: UInt64, request: HTTPRequest) {
+        let number = read(bytes, 0, 8)
+        let lengths = (0..<3).map { Int(read(bytes, 8 + $0 * 4, 4)) }
+        let method = HTTPMethod.allCases[Int(bytes[20])]
+        let target = String(decoding: bytes[21..<21 + lengths[0]], as: UTF8.self)
+        let bearer = String(decoding: bytes[21 + lengths[0]..<21 + lengths[0] + lengths[1]], as: UTF8.self)
+        let bodyStart = 21 + lengths[0] + lengths[1]
+        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let query = parts.count < 2 ? [] : parts[1].split(separator: "&").map { item in
+            let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return HTTPRequest.QueryItem(String(pair[0]), pair.count > 1 ? String(pair[1]) : "")
+        }
+        return (
+            number,
+            HTTPRequest(
+                method, String(parts[0]), query: query, bearer: bearer.isEmpty ? nil : bearer,
+                body: Array(bytes[bodyStart..<bodyStart + lengths[2]]))
+        )
+    }
+
+    static func encode(_ reply: HTTPReply, number: UInt64) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(headBytes + reply.body.count)
+        append(number, 8, &bytes)
+        append(UInt64(reply.status), 2, &bytes)
+        bytes.append(reply.contentType == HTTPReply.problemJSON ? 1 : 0)
+        append(UInt64(reply.body.count), 4, &bytes)
+        bytes += reply.body
+        bytes += repeatElement(0, count: headBytes)
+        return bytes
+    }
+
+    static func decodeReply(_ bytes: [UInt8]) -> (number: UInt64, reply: HTTPReply) {
+        let length = Int(read(bytes, 11, 4))
+        return (
+            read(bytes, 0, 8),
+            HTTPReply(
+                status: Int(read(bytes, 8, 2)), contentType: bytes[10] == 1 ? HTTPReply.problemJSON : HTTPReply.json,
+                body: Array(bytes[15..<15 + length]))
+        )
+    }
+
+    private static func append(_ value: UInt64, _ count: Int, _ bytes: inout [UInt8]) {
+        for index in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> UInt64(8 * index))) }
+    }
+
+    private static func read(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 {
+        (0..<count).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
+    }
+}
