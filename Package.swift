@@ -20,8 +20,11 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         swiftSettings: strict)
 }
 
+/// Every test target but the one that reads sources may use `Tests/Support`.
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+    .testTarget(
+        name: name, dependencies: dependencies.isEmpty ? [] : dependencies + ["FabricTestSupport"],
+        resources: resources, swiftSettings: strict)
 }
 
 let allTestTargets: [Target] = [
@@ -140,6 +143,9 @@ let package = Package(
                 "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
                 "FabricStoreSQLite",
             ], path: "Simulator"),
+
+        // For tests alone; no product links it.
+        library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
 
         // Executables: arguments and wiring only.
         program("rap", ["FabricCore", "FabricDocument", "FabricWire", "FabricOperator", "FabricRuntime"]),
