@@ -32,7 +32,7 @@ let allTestTargets: [Target] = [
     tests("FabricCoreTests", ["FabricCore"]),
     tests("FabricDocumentTests", ["FabricCore", "FabricDocument"]),
     tests("FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire"]),
-    tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"]),
+    tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"], exclude: ["vectors"]),
     tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
     tests(
         "FabricIdentityTests",

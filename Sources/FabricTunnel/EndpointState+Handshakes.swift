@@ -1,0 +1,254 @@
+internal import FabricCore
+
+/// Handshake messages and cookies.
+extension EndpointState {
+    // MARK: Initiating
+
+    mutating func startHandshake(_ handle: PeerHandle, _ now: Now) {
+        lastNow = now
+        guard let peer = resolve(handle) else { return }
+        sendInitiation(peer, now, isRetry: false)
+    }
+
+    /// Sends an initiation, unless a handshake message went to the peer within 5 s, or its address is not known.
+    mutating func sendInitiation(_ peer: PeerPointer, _ now: Now, isRetry: Bool) {
+        if !isRetry { peer.pointee.handshakeAttempts = 0 }
+        if let last = peer.pointee.lastSentHandshake, now.monotonic - last < TunnelTimes.rekeyTimeout {
+            // What waits must not wait for the next packet, should the handshake under way come to nothing.
+            if !peer.pointee.staged.isEmpty, !peer.pointee.timers.isSet(.retransmitHandshake) {
+                set(peer, .retransmitHandshake, last + TunnelTimes.rekeyTimeout)
+            }
+            return
+        }
+        guard let endpoint = peer.pointee.endpoint, let domain = domains[peer.pointee.domainSlot] else { return }
+        peer.pointee.lastSentHandshake = now.monotonic
+        guard let staticStatic = staticStatic(peer, domain) else { return }
+        if let former = peer.pointee.initiated {
+            indexes.remove(former.senderIndex)
+            peer.pointee.initiated = nil
+        }
+        let timestamp = nextTimestamp(peer, now.wall)
+        let senderIndex = freshIndex()
+        let ephemeral = random.bytes(32)
+        guard
+            let (message, initiated) = try? Handshake.initiate(
+                domain.pointee.identity, peer: peer.pointee.publicKey, staticStatic: staticStatic,
+                ephemeralPrivateKey: ephemeral, senderIndex: senderIndex, timestamp: timestamp, cryptography)
+        else {
+            counters[.weakKey] += 1
+            return
+        }
+        peer.pointee.timestamps.greatestSent = timestamp
+        peer.pointee.initiated = initiated
+        indexes.set(initiated.senderIndex, peerSlot: peer.pointee.slot, keyPair: nil)
+        logKeys(peer, domain, ephemeral: ephemeral)
+        queueHandshake(message.bytesBeforeMACs, to: endpoint, peer, now.monotonic)
+        counters.initiationsSent += 1
+        authenticatedPacketSent(peer, now.monotonic)
+        let jitter = random.jitter(TunnelTimes.rekeyTimeoutJitter)
+        set(peer, .retransmitHandshake, now.monotonic + TunnelTimes.rekeyTimeout + jitter)
+    }
+
+    private mutating func queueHandshake(_ body: [UInt8], to endpoint: Endpoint, _ peer: PeerPointer, _ now: Instant) {
+        var message = body
+        let mac1 = MessageMACs.append(
+            to: &message, mac1Key: peer.pointee.mac1Key, cookie: peer.pointee.cookies.cookie(at: now), cryptography)
+        peer.pointee.cookies.sent(mac1: mac1)
+        queue(.message(message, endpoint))
+    }
+
+    /// Strictly greater than all before, whatever the wall clock does.
+    private func nextTimestamp(_ peer: PeerPointer, _ wall: WallTime) -> TAI64N {
+        var timestamp = TAI64N(wall)
+        if let timestampFloor { timestamp = max(timestamp, timestampFloor.successor) }
+        if let sent = peer.pointee.timestamps.greatestSent { timestamp = max(timestamp, sent.successor) }
+        return timestamp
+    }
+
+    private mutating func staticStatic(_ peer: PeerPointer, _ domain: DomainPointer) -> [UInt8]? {
+        if let known = peer.pointee.staticStatic { return known }
+        peer.pointee.staticStatic = try? Handshake.staticStatic(
+            domain.pointee.identity, peer: peer.pointee.publicKey, cryptography)
+        if peer.pointee.staticStatic == nil { counters[.weakKey] += 1 }
+        return peer.pointee.staticStatic
+    }
+
+    private mutating func logKeys(_ peer: PeerPointer, _ domain: DomainPointer, ephemeral: [UInt8]) {
+        guard isKeyLogging else { return }
+        _ = keyLog.appendDroppingOldest(
+            KeyLogEntry(
+                localStaticPrivateKey: domain.pointee.identity.privateKey,
+                remoteStaticPublicKey: peer.pointee.publicKey, localEphemeralPrivateKey: ephemeral,
+                presharedKey: peer.pointee.presharedKey))
+    }
+
+    // MARK: Receiving
+
+    /// The gate before every expensive step: nil when the message may pass. Its mac1 is valid.
+    private mutating func refuseUnderLoad(
+        _ message: [UInt8], senderIndex: UInt32, from source: Endpoint, _ domain: DomainPointer, _ now: Instant
+    ) -> DropReason? {
+        guard load.noteHandshake(now) || isUnderLoad else { return nil }
+        guard
+            domain.pointee.cookies.hasValidMAC2(message, from: source, now: now, random: random, cryptography)
+        else {
+            let reply = domain.pointee.cookies.reply(
+                to: message, senderIndex: senderIndex, from: source, now: now, cookieKey: domain.pointee.cookieKey,
+                random: random, cryptography)
+            queue(.message(reply.bytes, source))
+            counters.cookieRepliesSent += 1
+            return .cookieRequired
+        }
+        return sources.admits(source.address, now) ? nil : .rateLimited
+    }
+
+    mutating func receiveInitiation(_ bytes: [UInt8], from source: Endpoint, _ now: Now) -> ReceiveOutcome {
+        guard
+            let slot = domains.firstIndex(where: { domain in
+                domain.map { MessageMACs.hasValidMAC1(bytes, mac1Key: $0.pointee.mac1Key, cryptography) } ?? false
+            }), let domain = domains[slot]
+        else { return drop(.invalidMAC1) }
+        let message = HandshakeInitiation(bytes)
+        if let reason = refuseUnderLoad(
+            bytes, senderIndex: message.senderIndex, from: source, domain, now.monotonic)
+        {
+            return drop(reason)
+        }
+        do throws(Handshake.Failure) {
+            var opened = try Handshake.OpenedInitiation(message, domain.pointee.identity, cryptography)
+            guard let peerSlot = domain.pointee.peersByKey[opened.peer], let peer = peers[peerSlot] else {
+                return drop(.unknownPeer)
+            }
+            guard let staticStatic = staticStatic(peer, domain) else { return .dropped(.weakKey) }
+            let timestamp = try opened.readTimestamp(staticStatic: staticStatic, cryptography)
+            if let greatest = peer.pointee.timestamps.greatestReceived, timestamp <= greatest {
+                return drop(.handshakeReplayed)
+            }
+            if let last = peer.pointee.lastInitiationReceived,
+                now.monotonic - last < TunnelTimes.initiationInterval
+            {
+                return drop(.handshakeFlood)
+            }
+            peer.pointee.timestamps.greatestReceived = timestamp
+            peer.pointee.lastInitiationReceived = now.monotonic
+            counters.initiationsReceived += 1
+            updateEndpoint(peer, source)
+            try respond(to: opened, peer, domain, from: source, now)
+            authenticatedPacketReceived(peer, now.monotonic)
+            return .handshake
+        } catch {
+            return drop(error.dropReason)
+        }
+    }
+
+    private mutating func respond(
+        to opened: Handshake.OpenedInitiation, _ peer: PeerPointer, _ domain: DomainPointer, from source: Endpoint,
+        _ now: Now
+    ) throws(Handshake.Failure) {
+        let senderIndex = freshIndex()
+        let ephemeral = random.bytes(32)
+        let (message, session) = try opened.respond(
+            presharedKey: peer.pointee.presharedKey, ephemeralPrivateKey: ephemeral, senderIndex: senderIndex,
+            cryptography)
+        let keyPair = begin(session, peer, isInitiator: false, now.monotonic)
+        let (a, b) = peer.pointee.keyPairs.addResponded(keyPair)
+        discard(a)
+        discard(b)
+        peer.pointee.lastSentHandshake = now.monotonic
+        logKeys(peer, domain, ephemeral: ephemeral)
+        queueHandshake(message.bytesBeforeMACs, to: source, peer, now.monotonic)
+        counters.responsesSent += 1
+        authenticatedPacketSent(peer, now.monotonic)
+    }
+
+    private mutating func begin(
+        _ session: Handshake.Session, _ peer: PeerPointer, isInitiator: Bool, _ now: Instant
+    ) -> KeyPairPointer {
+        let keyPair = KeyPairPointer.allocate(capacity: 1)
+        keyPair.initialize(
+            to: KeyPair(
+                session, peerSlot: peer.pointee.slot, isInitiator: isInitiator, now: now, limits: limits, cryptography))
+        indexes.set(session.localIndex, peerSlot: peer.pointee.slot, keyPair: keyPair)
+        peer.pointee.newHandshakeJitter = random.jitter(TunnelTimes.rekeyTimeoutJitter)
+        set(peer, .zeroKeyMaterial, now + TunnelTimes.zeroKeysAfter)
+        return keyPair
+    }
+
+    mutating func receiveResponse(_ bytes: [UInt8], from source: Endpoint, _ now: Now) -> ReceiveOutcome {
+        let message = HandshakeResponse(bytes)
+        guard let entry = indexes.find(message.receiverIndex), entry.keyPair == nil,
+            let peer = peers[Int(entry.peerSlot)], let domain = domains[peer.pointee.domainSlot],
+            let initiated = peer.pointee.initiated, initiated.senderIndex == message.receiverIndex
+        else { return drop(.unknownReceiverIndex) }
+        guard MessageMACs.hasValidMAC1(bytes, mac1Key: domain.pointee.mac1Key, cryptography) else {
+            return drop(.invalidMAC1)
+        }
+        if let reason = refuseUnderLoad(
+            bytes, senderIndex: message.senderIndex, from: source, domain, now.monotonic)
+        {
+            return drop(reason)
+        }
+        let session: Handshake.Session
+        do throws(Handshake.Failure) {
+            session = try Handshake.finish(
+                initiated, message, domain.pointee.identity, presharedKey: peer.pointee.presharedKey, cryptography)
+        } catch {
+            return drop(error.dropReason)
+        }
+        counters.responsesReceived += 1
+        peer.pointee.initiated = nil
+        updateEndpoint(peer, source)
+        let (a, b) = peer.pointee.keyPairs.addInitiated(begin(session, peer, isInitiator: true, now.monotonic))
+        discard(a)
+        discard(b)
+        handshakeCompleted(peer, isInitiator: true, now.monotonic)
+        authenticatedPacketReceived(peer, now.monotonic)
+        // The responder may not send before it has had a packet: give it one.
+        if peer.pointee.staged.isEmpty {
+            queue(.keepalive(peer.pointee.handle))
+        } else {
+            flush(peer)
+        }
+        return .handshake
+    }
+
+    /// The first packet under the session that we responded to: the other side has it.
+    mutating func confirmSession(_ peer: PeerPointer, _ now: Now) {
+        discard(peer.pointee.keyPairs.confirmNext())
+        handshakeCompleted(peer, isInitiator: false, now.monotonic)
+        flush(peer)
+    }
+
+    private mutating func handshakeCompleted(_ peer: PeerPointer, isInitiator: Bool, _ now: Instant) {
+        clear(peer, .retransmitHandshake)
+        peer.pointee.handshakeAttempts = 0
+        peer.pointee.hasRekeyedOnReceive = false
+        peer.pointee.lastHandshake = now
+        peer.pointee.handshakes += 1
+        counters.sessionsEstablished += 1
+        note(.sessionEstablished(peer.pointee.handle, initiator: isInitiator))
+    }
+
+    /// The cookie is used when the handshake is next tried: a reply does not make us send.
+    mutating func receiveCookieReply(_ bytes: [UInt8], _ now: Now) -> ReceiveOutcome {
+        let reply = CookieReply(bytes)
+        guard let entry = indexes.find(reply.receiverIndex), let peer = peers[Int(entry.peerSlot)] else {
+            return drop(.unknownReceiverIndex)
+        }
+        guard
+            peer.pointee.cookies.take(
+                reply, cookieKey: peer.pointee.cookieKey, now: now.monotonic, cryptography)
+        else { return drop(.invalidCookieReply) }
+        counters.cookieRepliesReceived += 1
+        return .handshake
+    }
+}
+
+extension Handshake.Failure {
+    var dropReason: DropReason {
+        switch self {
+        case .weakKey: .weakKey
+        case .notAuthentic: .handshakeNotAuthentic
+        }
+    }
+}

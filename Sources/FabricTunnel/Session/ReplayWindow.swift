@@ -1,0 +1,48 @@
+/// Which counters of a session have been received: a sliding window of 8,128 over a ring of bits (RFC 6479).
+///
+/// The bits stand in memory of their own: a session is moved, its window is not.
+package struct ReplayWindow: ~Copyable {
+    static let bits: UInt64 = 8192
+    /// One word of the ring is being cleared while the others are in use.
+    package static let size = bits - 64
+    private static let words = Int(bits / 64)
+
+    private let ring: UnsafeMutablePointer<UInt64>
+    /// One more than the greatest counter received; 0 before the first.
+    private var next: UInt64 = 0
+
+    package init() {
+        ring = .allocate(capacity: ReplayWindow.words)
+        ring.initialize(repeating: 0, count: ReplayWindow.words)
+    }
+
+    deinit { ring.deallocate() }
+
+    /// True when `counter` is neither behind the window nor received. It costs nothing next to decryption, so that a
+    /// replayed packet is refused before.
+    @inline(__always)
+    package func admits(_ counter: UInt64) -> Bool {
+        if counter >= next { return true }
+        guard next - counter <= ReplayWindow.size else { return false }
+        return ring[word(counter)] & (1 << (counter & 63)) == 0
+    }
+
+    /// Notes a counter that `admits` has passed and whose packet is authentic.
+    @inline(__always)
+    package mutating func insert(_ counter: UInt64) {
+        if counter >= next {
+            // The words between the old top and the new one hold counters of a window ago.
+            let from = next == 0 ? 0 : (next - 1) >> 6 + 1
+            let to = counter >> 6
+            if to >= from {
+                let count = min(to - from + 1, UInt64(ReplayWindow.words))
+                for offset in 0..<count { ring[Int((to - offset) & UInt64(ReplayWindow.words - 1))] = 0 }
+            }
+            next = counter &+ 1
+        }
+        ring[word(counter)] |= 1 << (counter & 63)
+    }
+
+    @inline(__always)
+    private func word(_ counter: UInt64) -> Int { Int(truncatingIfNeeded: counter >> 6) & (ReplayWindow.words - 1) }
+}

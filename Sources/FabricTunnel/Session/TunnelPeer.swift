@@ -1,0 +1,83 @@
+internal import FabricCore
+
+/// One routing domain of the endpoint: one interface, one static key of ours, its peers and their prefixes.
+struct TunnelDomain: ~Copyable {
+    let id: RoutingDomainID
+    let generation: UInt32
+    let identity: Handshake.Identity
+    let mac1Key: [UInt8]
+    let cookieKey: [UInt8]
+    /// Padding never makes a packet longer than this.
+    let mtu: Int
+    var allowedIPs = AllowedIPs()
+    /// By public key. Looked up, never iterated.
+    var peersByKey: [[UInt8]: Int] = [:]
+    var cookies = CookieChecker()
+}
+
+/// A node in one routing domain: its sessions, timers and what waits for them.
+struct TunnelPeer: ~Copyable {
+    let handle: PeerHandle
+    let domainSlot: Int
+    let publicKey: [UInt8]
+    let mac1Key: [UInt8]
+    let cookieKey: [UInt8]
+    var presharedKey: [UInt8]
+    var allowedIPs: [IPPrefix]
+    var endpoint: Endpoint?
+    var persistentKeepalive: Duration?
+    var timestamps: PeerTimestamps
+
+    /// DH of both static keys, computed when first needed.
+    var staticStatic: [UInt8]?
+    /// Our initiation that waits for a response.
+    var initiated: Handshake.Initiated?
+    var keyPairs = KeyPairs()
+    var cookies = CookieJar()
+    var staged: BoundedQueue<[UInt8]>
+    /// `nextTransmit` knows that staged packets can go.
+    var isFlushing = false
+
+    var timers = TimerTable()
+    /// This peer's entry in the heap of deadlines; never later than its earliest timer.
+    var scheduledAt = Int64.max
+    var handshakeAttempts = 0
+    var lastSentHandshake: Instant?
+    var lastInitiationReceived: Instant?
+    var hasRekeyedOnReceive = false
+    var needsAnotherKeepalive = false
+    /// Drawn once per session, for the timer that nearly every packet sets.
+    var newHandshakeJitter = Duration.zero
+
+    var lastHandshake: Instant?
+    var handshakes: UInt64 = 0
+    var traffic = PeerTraffic()
+
+    var slot: Int { Int(handle.slot) }
+}
+
+typealias PeerPointer = UnsafeMutablePointer<TunnelPeer>
+typealias DomainPointer = UnsafeMutablePointer<TunnelDomain>
+
+/// When each timer of a peer is due, in nanoseconds; `Int64.max` for one that is not set.
+struct TimerTable {
+    private var due = InlineArray<5, Int64>(repeating: .max)
+
+    @inline(__always)
+    subscript(timer: TunnelTimer) -> Int64 {
+        get { due[timer.rawValue] }
+        set { due[timer.rawValue] = newValue }
+    }
+
+    @inline(__always)
+    func isSet(_ timer: TunnelTimer) -> Bool { due[timer.rawValue] != .max }
+
+    /// The earliest; of equal ones the first in the enumeration. Nil when none is set.
+    var earliest: (timer: TunnelTimer, nanoseconds: Int64)? {
+        var best = 0
+        for index in 1..<5 where due[index] < due[best] { best = index }
+        return due[best] == .max ? nil : (TunnelTimer(rawValue: best)!, due[best])
+    }
+
+    mutating func clearAll() { due = InlineArray(repeating: .max) }
+}

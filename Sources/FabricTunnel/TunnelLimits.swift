@@ -1,0 +1,31 @@
+/// The sizes of an endpoint's tables and queues, and the message counts of a key. Timers are the protocol's own and fixed.
+public struct TunnelLimits: Sendable {
+    /// The protocol's own: 2^60.
+    public static let protocolRekeyAfterMessages: UInt64 = 1 << 60
+    /// The protocol's own: 2^64 - 2^13 - 1, so that the replay window never wraps.
+    public static let protocolRejectAfterMessages: UInt64 = UInt64.max - (1 << 13)
+
+    public var maximumDomains = 64
+    public var maximumPeers = 65_536
+    /// Packets that wait for a handshake, per peer; the oldest goes.
+    public var stagedPacketsPerPeer = 32
+    /// Handshake messages, keepalives and peers with staged packets that wait for `nextTransmit`; a new one is dropped,
+    /// and the protocol's timers try again.
+    public var pendingTransmits = 4096
+    /// Events that wait for `nextEvent`; the oldest goes.
+    public var pendingEvents = 4096
+    /// Key-log entries that wait for `nextKeyLogEntry`; the oldest goes.
+    public var pendingKeyLogEntries = 1024
+    /// More handshake messages than this in a second, and the endpoint asks for cookies.
+    public var handshakesPerSecondBeforeCookies = 500
+    /// Sources that the rate limiter knows at once, under load.
+    public var rateLimitedSources = 8192
+    /// Packets under one key after which a new handshake is started.
+    public var rekeyAfterMessages = protocolRekeyAfterMessages
+    /// Packets under one key after which it is not used.
+    public var rejectAfterMessages = protocolRejectAfterMessages
+
+    public init() {}
+
+    public static let `default` = TunnelLimits()
+}
