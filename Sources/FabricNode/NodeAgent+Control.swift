@@ -1,5 +1,6 @@
 internal import FabricCore
 internal import FabricDocument
+internal import FabricMesh
 internal import FabricWire
 
 /// The conversation with the control plane, once the node is a member: heartbeats, updates, certificate renewal.

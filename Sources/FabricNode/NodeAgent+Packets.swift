@@ -1,5 +1,5 @@
 public import FabricCore
-public import FabricMesh
+internal import FabricMesh
 public import FabricTunnel
 internal import FabricWire
 
@@ -107,4 +107,11 @@ extension NodeAgent {
 
     public func tunnelStatus(_ peer: NodePeer) -> PeerStatus? { tunnels.peerStatus(peer.handle) }
     public var tunnelCounters: TunnelCounters { tunnels.counters }
+}
+
+extension NodeAgent {
+    /// The host's overlay address in a domain, once the node is a member.
+    public func overlayAddress(in domain: RoutingDomainID) -> IPAddress? {
+        domains.first { $0.id == domain }?.overlay.overlayHost
+    }
 }

@@ -29,7 +29,7 @@ extension NodeAgent {
     func openDomains(_ actions: inout [NodeAction]) {
         guard let membership, let identity else { return }
         for key in identity.tunnelKeys where !domains.contains(where: { $0.id == key.domain }) {
-            tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes)
+            tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes, mtu: Self.interfaceMTU)
             domains.append(DomainState(id: key.domain, overlay: overlay(of: membership.node, in: key.domain)))
         }
         configureInterfaces(&actions)

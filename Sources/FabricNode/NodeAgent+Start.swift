@@ -1,6 +1,7 @@
 internal import FabricCore
 internal import FabricDocument
 internal import FabricMesh
+internal import FabricTunnel
 internal import FabricWire
 
 /// Coming up: from state files, or from nothing.

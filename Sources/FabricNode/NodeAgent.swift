@@ -1,8 +1,8 @@
 public import FabricCore
 internal import FabricDocument
-public import FabricMesh
-public import FabricTunnel
-public import FabricWire
+internal import FabricMesh
+internal import FabricTunnel
+internal import FabricWire
 
 /// The agent of one node in one cluster: it makes its keys, enrols, keeps its state, heartbeats, applies snapshots, and
 /// carries packets between its interfaces and its tunnels.
@@ -126,7 +126,7 @@ public final class NodeAgent: Component {
         consider(updatesCall.due, .updates)
         consider(renewalCall.due, .renewal)
         consider(floorsDue, .floors)
-        if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason)) }
+        if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason.timer)) }
         return next
     }
 

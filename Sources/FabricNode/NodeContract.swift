@@ -1,4 +1,5 @@
 public import FabricCore
+public import FabricTunnel
 public import FabricWire
 
 /// What an operator configures on a host.
@@ -159,7 +160,7 @@ public enum NodePhase: Hashable, Sendable, CustomStringConvertible {
 /// Why the agent wants to be woken.
 public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
     case retryEnrolment, heartbeat, updates, renewal, floors, probe, health
-    case tunnel(String)
+    case tunnel(TunnelTimer)
 
     public var description: String {
         switch self {

@@ -1,6 +1,6 @@
-public import FabricCore
+internal import FabricCore
 internal import FabricDocument
-public import FabricWire
+internal import FabricWire
 
 /// The files that an agent keeps. Each is written whole, and old or new after a power cut.
 ///

@@ -1,6 +1,7 @@
 public import FabricCore
 internal import FabricMesh
 internal import FabricTunnel
+internal import FabricWire
 
 /// What an agent tells local tools of itself, as JSON.
 public struct NodeStatus: Hashable, Sendable, Codable {
@@ -55,7 +56,7 @@ extension NodeAgent {
                     hasSession: tunnel?.hasSession ?? false, handshakes: tunnel?.handshakes ?? 0,
                     up: peer.health.isUp(at: now.monotonic),
                     roundTripMicroseconds: peer.health.roundTrip.map { $0.nanoseconds / 1000 },
-                    receivedBytes: tunnel?.receivedBytes ?? 0, sentBytes: tunnel?.sentBytes ?? 0)
+                    receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0)
             })
     }
 }
