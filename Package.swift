@@ -21,10 +21,12 @@ func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 /// Every test target but the one that reads sources may use `Tests/Support`.
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
     .testTarget(
         name: name, dependencies: dependencies.isEmpty ? [] : dependencies + ["FabricTestSupport"],
-        resources: resources, swiftSettings: strict)
+        exclude: exclude, resources: resources, swiftSettings: strict)
 }
 
 let allTestTargets: [Target] = [
