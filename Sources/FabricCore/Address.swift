@@ -27,7 +27,8 @@ public struct IPAddress: Hashable, Comparable, Sendable {
 
     /// Network byte order: 4 or 16 bytes.
     public var bytes: [UInt8] {
-        let wide = (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * $0)) }
+        let wide =
+            (0..<8).map { UInt8(truncatingIfNeeded: high >> (56 - 8 * $0)) }
             + (0..<8).map { UInt8(truncatingIfNeeded: low >> (56 - 8 * $0)) }
         return family == .v4 ? Array(wide[12...]) : wide
     }
@@ -125,7 +126,9 @@ public struct Endpoint: Hashable, Comparable, Sendable {
 extension Endpoint: LosslessStringConvertible {
     /// `192.0.2.1:51820` or `[2001:db8::1]:51820`.
     public init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { return nil }
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()

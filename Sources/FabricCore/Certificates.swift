@@ -11,12 +11,13 @@ public protocol CertificateProvider: AnyObject {
     func inspectRequest(_ request: [UInt8]) throws(CertificateError) -> CertificateRequestFacts
     /// Issues a CA certificate (path length 0) for the key of `request`.
     func issueAuthority(
-        issuer: [UInt8], issuerSeed: [UInt8], request: [UInt8], serial: [UInt8], validity: Range<WallTime>)
-        throws(CertificateError) -> [UInt8]
+        issuer: [UInt8], issuerSeed: [UInt8], request: [UInt8], serial: [UInt8], validity: Range<WallTime>
+    ) throws(CertificateError) -> [UInt8]
     /// Issues an X.509-SVID (leaf, digitalSignature critical, one URI SAN) for `publicKey` (Ed25519, 32 bytes).
     func issueLeaf(
         issuer: [UInt8], issuerSeed: [UInt8], publicKey: [UInt8], spiffeID: String, dnsNames: [String],
-        serial: [UInt8], validity: Range<WallTime>) throws(CertificateError) -> [UInt8]
+        serial: [UInt8], validity: Range<WallTime>
+    ) throws(CertificateError) -> [UInt8]
     /// Validates leaf, then intermediates, up to one of `roots`, at `time`, by the SPIFFE X.509-SVID rules.
     func validate(chain: [[UInt8]], roots: [[UInt8]], time: WallTime) throws(CertificateError) -> CertificateFacts
     /// What a certificate says, with nothing verified.

@@ -15,7 +15,9 @@ public enum Fuzz {
         let seed = number("RAP_FUZZ_SEED").map(UInt64.init) ?? seed
         let total = number("RAP_FUZZ_ITERATIONS") ?? iterations
         let mutator = Mutator(seed: seed)
-        for (index, input) in corpus.enumerated() { try attempt(input, seed: seed, iteration: index - corpus.count, body) }
+        for (index, input) in corpus.enumerated() {
+            try attempt(input, seed: seed, iteration: index - corpus.count, body)
+        }
         for iteration in 0..<total {
             let input =
                 mutator.below(32) == 0
