@@ -1,0 +1,45 @@
+# Each target is a script of the same name in scripts/; `scripts/setup` first installs the Debian packages that lack.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test smoke bench nightly regress format lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that the build needs
+	@scripts/setup build
+
+build: setup ## all programs, debug
+	swift build
+
+demo: ## build the simulator and run 300 nodes through ten minutes of trouble
+	@scripts/setup sim
+	@scripts/demo
+
+test: ## unit tests, scenario regressions, lint
+	@scripts/setup live
+	@scripts/test
+
+regress: ## the scenario regression set alone
+	@scripts/setup sim
+	@scripts/regress
+
+smoke: ## our binaries against implementations that are not ours (root)
+	@scripts/setup smoke
+	@scripts/smoke
+
+bench: ## benchmarks, as ratios in one run
+	@scripts/setup build
+	@scripts/bench
+
+nightly: ## all scenarios with several seeds, long fuzz runs
+	@scripts/setup live
+	@scripts/nightly
+
+format: ## put all Swift files in form
+	@scripts/format
+
+lint: ## what CI refuses
+	@scripts/lint
+
+clean: ## remove what was built
+	rm -rf .build artifacts
