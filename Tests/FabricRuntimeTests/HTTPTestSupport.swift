@@ -127,6 +127,17 @@ final class TestServer: Sendable {
 
     var endpoint: Endpoint { server.endpoint }
 
+    /// Waits until the counters say so; ten seconds without it fail the test.
+    func waitForCounters(
+        _ sourceLocation: SourceLocation = #_sourceLocation, until condition: (HTTPServerCounters) -> Bool
+    ) {
+        for _ in 0..<1000 {
+            if condition(server.counters) { return }
+            usleep(10_000)
+        }
+        Issue.record("waited ten seconds in vain; last: \(server.counters)", sourceLocation: sourceLocation)
+    }
+
     func stop() {
         let done = Watched(false)
         server.shutdown(answerWithin: .zero) { done.change { $0 = true } }
@@ -256,11 +267,25 @@ final class RawClient: Sendable {
         channel.pipeline.context(handlerType: NIOSSLClientHandler.self).whenSuccess { $0.close(promise: nil) }
     }
 
+    func stopReading() { _ = channel.setOption(.autoRead, value: false) }
+
     func stop() {
         channel.close(promise: nil)
         incoming.wait { $0.isClosed }
         loop.shutdown()
     }
+}
+
+/// Removed with its last reference.
+final class TemporaryDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        path = NSTemporaryDirectory() + "/rap-http-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
 /// Runs a program of the system to its end.

@@ -103,17 +103,16 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if failure == nil { failure = meaning(of: error) }
         if case NIOSSLError.uncleanShutdown = error { return }  // channelInactive follows
-        close()
+        abort(meaning(of: error))
     }
 
     private func meaning(of error: any Error) -> HTTPClientError? {
         switch error {
-        case NIOSSLError.handshakeFailed(let reason):
-            handshake.refusal.map { .serverRefused($0) } ?? .tlsFailed("\(reason)")
+        case NIOSSLError.handshakeFailed:
+            handshake.refusal.map { .serverRefused($0) } ?? .tlsFailed(tlsReason(error))
         // In TLS 1.3 the server judges our certificate after our side of the handshake is complete.
-        case BoringSSLError.sslError(let stack) where !isReused: .tlsFailed("the server refused us: \(stack)")
+        case BoringSSLError.sslError where !isReused: .tlsFailed("the server refused us: \(tlsReason(error))")
         case HTTPParserError.headerOverflow:
             .badReply("its header has more than \(limits.headBytes) bytes or \(limits.headerFields) fields")
         case is HTTPParserError where context?.channel.isActive == true: .badReply("\(error)")
@@ -144,8 +143,6 @@ final class ClientConnection: ChannelInboundHandler {
         finish(.answerLost)
         context?.close(promise: nil)
     }
-
-    private func close() { context?.close(promise: nil) }
 
     private func arm(_ duration: Duration) {
         deadline?.cancel()
@@ -185,7 +182,7 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard call != nil else { return close() }  // the server speaks unasked
+        guard call != nil else { return abort(nil) }  // the server speaks unasked
         switch (unwrapInboundIn(data), reading) {
         case (.head(let head), .head): headCame(head)
         case (.body(let buffer), .body(var reply, let keepsAlive)):

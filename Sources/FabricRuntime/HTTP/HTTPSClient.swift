@@ -1,7 +1,7 @@
 public import FabricCore
 public import FabricWire
-public import Logging
 internal import Glibc
+public import Logging
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix

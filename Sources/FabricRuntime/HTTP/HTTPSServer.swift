@@ -1,5 +1,6 @@
 public import FabricCore
 public import FabricWire
+internal import Glibc
 public import Logging
 internal import NIOCore
 internal import NIOHTTP1
@@ -56,22 +57,23 @@ public enum HTTPServerError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
-/// An HTTPS server: HTTP/1.1 over TLS 1.3 with Ed25519 certificates, client certificates optional. There is no other port.
+/// An HTTPS server: HTTP/1.1 over TLS 1.3 with Ed25519 certificates, client certificates optional. No port is plain.
 ///
-/// A client that presents a chain must pass `verifyClient` or its handshake fails; each of its requests is checked again,
-/// since a connection may outlive a certificate. A waiting request holds a connection and some memory, never a thread.
+/// A client that presents a chain must pass `verifyClient` or its handshake fails; each of its requests is checked
+/// again, since a connection may outlive a certificate. A waiting request holds a connection and some memory, never a
+/// thread.
 ///
 /// Logs go to `logger`: info for start and stop, debug for what single clients do wrong; bearer tokens and bodies are
 /// never logged.
 public final class HTTPSServer: @unchecked Sendable {
-    // Unchecked, because all that changes is touched on `loop.eventLoop` alone, but for the counters, which have a lock.
+    // Unchecked, because all that changes is touched on `loop.eventLoop` alone, or has a lock.
 
     public let limits: HTTPServerLimits
     let logger: Logger
     private let loop: HTTPLoop
     private let verifier: PeerVerifier
     private let handlers: HTTPServerHandlers
-    private var tls: NIOSSLContext
+    private let tls: Mutex<NIOSSLContext>
     private var listener: (any Channel)?
     private var connections: [ObjectIdentifier: ServerConnection] = [:]
     private var connectionsByAddress: [IPAddress: Int] = [:]
@@ -85,19 +87,20 @@ public final class HTTPSServer: @unchecked Sendable {
     /// Where it listens; the port that the kernel chose when `bind` had port 0.
     public private(set) var endpoint: Endpoint
 
-    /// Listens from here on. Blocks for the moment that binding takes; not to be called on the loop.
+    /// Listens from here on. `limits.connections` is lowered to what the process may open (RLIMIT_NOFILE). Blocks
+    /// for the moment that binding takes; not to be called on the loop.
     public init(
         loop: HTTPLoop, bind: Endpoint, identity: TLSIdentity, verifyClient: PeerVerifier, limits: HTTPServerLimits,
         logger: Logger, handlers: HTTPServerHandlers
     ) throws(HTTPServerError) {
         self.loop = loop
-        self.limits = limits
+        self.limits = limits.within(openFiles: Self.openFilesLimit)
         self.logger = logger
         self.handlers = handlers
         verifier = verifyClient
         endpoint = bind
         do {
-            tls = try TLSContexts.server(identity)
+            tls = Mutex(try TLSContexts.server(identity))
         } catch {
             throw .identity(error)
         }
@@ -108,13 +111,21 @@ public final class HTTPSServer: @unchecked Sendable {
         } catch {
             throw .bind(bind, "\(error)")
         }
-        logger.info("listening", metadata: ["endpoint": "\(endpoint)"])
+        logger.info(
+            "listening", metadata: ["endpoint": "\(endpoint)", "connections": "\(self.limits.connections)"])
     }
 
-    /// Connections from now on are served with `identity`; those that stand keep the old one.
+    /// How many files the process may have open; accepting beyond it would fail over and over.
+    private static var openFilesLimit: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Connections accepted from now on are served with `identity`; those that stand keep the old one.
     public func update(identity: TLSIdentity) throws(TLSIdentityError) {
         let context = try TLSContexts.server(identity)
-        loop.eventLoop.execute { self.tls = context }
+        tls.withLock { $0 = context }
     }
 
     public var counters: HTTPServerCounters { counterBox.withLock { $0 } }
@@ -179,7 +190,8 @@ extension HTTPSServer {
         let connection = ServerConnection(server: self, remote: remote, handshake: handshake)
         let operations = channel.pipeline.syncOperations
         try operations.addHandler(
-            NIOSSLServerHandler(context: tls, customVerificationCallback: handshake.callback(verifier)))
+            NIOSSLServerHandler(
+                context: tls.withLock { $0 }, customVerificationCallback: handshake.callback(verifier)))
         try operations.addHandler(ServerByteMeter(connection))
         var parserLimits = NIOHTTPDecoderLimitConfiguration()
         parserLimits.maxHeaderFieldSize = limits.headBytes

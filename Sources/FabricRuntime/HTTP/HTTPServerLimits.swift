@@ -22,7 +22,8 @@ public struct HTTPServerLimits: Hashable, Sendable {
     public var bodyBytesInAll = 64 * 1024 * 1024
     /// Bytes that a client sends before it has the reply to its last request: the connection is cut.
     public var pipelinedBytes = 64 * 1024
-    /// From the connection's start, or a later request's first byte, to the end of the header: 408. It covers the TLS handshake.
+    /// From the connection's start (so the TLS handshake is in it), or a later request's first byte, to the header's
+    /// end: 408.
     public var headTimeout = Duration.seconds(10)
     /// From the header's end to the body's: 408.
     public var bodyTimeout = Duration.seconds(15)
@@ -34,6 +35,16 @@ public struct HTTPServerLimits: Hashable, Sendable {
     public var writeTimeout = Duration.seconds(15)
 
     public init() {}
+
+    /// Files that the rest of the process has open: databases, logs, sockets of other kinds.
+    static let otherOpenFiles = 128
+
+    /// These limits, with no more connections than a process may have that can open so many files.
+    func within(openFiles: Int) -> HTTPServerLimits {
+        var limits = self
+        limits.connections = min(connections, max(openFiles - Self.otherOpenFiles, 16))
+        return limits
+    }
 }
 
 /// What the server has done since its start.

@@ -179,7 +179,8 @@ extension RequestHead {
                 return nil
             }
             guard let length = lengths.first else { return 0 }
-            guard lengths.count == 1, length.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(length) else {
+            guard lengths.count == 1, length.utf8.allSatisfy({ (48...57).contains($0) }), let number = Int(length)
+            else {
                 throw .malformed("Content-Length is not one number")
             }
             return number

@@ -7,8 +7,8 @@ internal import NIOSSL
 
 /// One connection of the server: a request is read, handed over whole, answered; then the next.
 ///
-/// What a client sends before it has its reply (pipelining) is not read: the reply closes the connection, and the client
-/// asks again on a new one. Everything runs on the server's event loop.
+/// What a client sends before it has its reply (pipelining) is not read: the reply closes the connection, and the
+/// client asks again on a new one. Everything runs on the server's event loop.
 final class ServerConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = ByteBuffer
@@ -84,7 +84,7 @@ final class ServerConnection: ChannelInboundHandler {
         case NIOSSLError.uncleanShutdown:
             break  // channelInactive follows and says all there is to say
         case NIOSSLError.handshakeFailed:
-            server.handshakeFailed(remote, reason: handshake.refusal?.description ?? "\(error)")
+            server.handshakeFailed(remote, reason: handshake.refusal?.description ?? tlsReason(error))
             closeNow()
         default:
             server.logger.debug(
@@ -302,7 +302,8 @@ final class ServerConnection: ChannelInboundHandler {
         refuse(503, Self.shuttingDown)
     }
 
-    /// Sends close_notify and waits a moment for the peer's, dropping what it sends, so that a reply isn't lost to a reset.
+    /// Sends close_notify and waits a moment for the peer's, dropping what it sends, so that no reply is lost to a
+    /// reset.
     func closeNow() {
         if case .awaitingReply(let id, _) = state { server.requestAbandoned(id) }
         state = .closing

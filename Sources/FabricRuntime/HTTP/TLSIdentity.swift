@@ -67,8 +67,8 @@ public struct PeerVerifier: Sendable {
         verifyChain = verify
     }
 
-    /// Validates up to `roots()` at `time()` by the X.509-SVID rules; both are asked anew each time. The provider is this
-    /// verifier's alone, since it may remember what it parsed.
+    /// Validates up to `roots()` at `time()` by the X.509-SVID rules; both are asked anew each time. The provider is
+    /// this verifier's alone, since it may remember what it parsed.
     public init(
         _ provider: sending any CertificateProvider, roots: @escaping @Sendable () -> [[UInt8]],
         time: @escaping @Sendable () -> WallTime
@@ -154,6 +154,15 @@ final class HandshakeRecord {
     }
 }
 
+/// What a person can read of a TLS library's error: its reasons, without its codes and source lines.
+func tlsReason(_ error: any Error) -> String {
+    let text = "\(error)"
+    let reasons = text.split(separator: "OPENSSL_internal:").dropFirst().compactMap {
+        $0.split(separator: " at ").first
+    }
+    return reasons.isEmpty ? text : reasons.joined(separator: ", ")
+}
+
 enum TLSContexts {
     /// How long a close waits for the peer's close_notify; what the peer still sends meanwhile is dropped.
     static let shutdownTimeout = TimeAmount.seconds(1)
@@ -190,14 +199,14 @@ enum TLSContexts {
             }
             return (chain, .privateKey(try NIOSSLPrivateKey(bytes: pkcs8, format: .der)))
         } catch {
-            throw .unusable("\(error)")
+            throw .unusable(tlsReason(error))
         }
     }
 
     private static func context(_ configuration: inout TLSConfiguration) throws(TLSIdentityError) -> NIOSSLContext {
         configuration.minimumTLSVersion = .tlsv13
         configuration.maximumTLSVersion = .tlsv13
-        // Ed25519 is not among the library's defaults: both lists must name it or the handshake finds nothing in common.
+        // Ed25519 is not among the library's defaults: without both lists the two sides find nothing in common.
         configuration.verifySignatureAlgorithms = [.ed25519]
         configuration.signingSignatureAlgorithms = [.ed25519]
         // The custom verifier decides; without this line the library would load the system's roots.
@@ -207,7 +216,7 @@ enum TLSContexts {
         do {
             return try NIOSSLContext(configuration: configuration)
         } catch {
-            throw .unusable("\(error)")
+            throw .unusable(tlsReason(error))
         }
     }
 }
