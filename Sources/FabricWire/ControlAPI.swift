@@ -1,7 +1,13 @@
 public import FabricCore
 
 /// The bodies of the control API, by path. `docs/control-api.md` describes each call; unknown fields are refused.
-public enum ControlAPI {}
+public enum ControlAPI {
+    /// `GET /v1/health`, for anyone: whether the control plane can read its records.
+    public struct Health: Hashable, Sendable, Codable {
+        public var status: String
+        public init(status: String) { self.status = status }
+    }
+}
 
 // MARK: Operators (bearer token)
 

@@ -1,0 +1,103 @@
+public import FabricCore
+internal import FabricWire
+
+/// A node that has shown its SVID, and what its call needs to know of it.
+struct NodeCaller {
+    var key: NodeKey
+    var publicKey: [UInt8]
+    /// Of the certificate with which it called.
+    var serial: [UInt8]
+    var health: NodeHealth
+    var snapshotVersion: Int64
+    var trustVersion: Int64
+    var recordsVersion: Int64
+}
+
+enum NodeHealth: String {
+    case new, online, offline
+}
+
+enum MembershipStatus: String {
+    case active, disabled
+}
+
+extension ControlPlane {
+    /// Refuses a call that is not the caller's to make.
+    func admit(_ call: Call, _ access: Access) throws {
+        switch access {
+        case .anyone: return
+        case .operators:
+            guard let bearer = call.request.http.bearer,
+                constantTimeEqual(cryptography.sha256(Array(bearer.utf8)), settings.adminTokenHash)
+            else { throw Problem(.unauthenticated, "this call needs the operators' token as bearer") }
+        case .joiningHost:
+            guard let bearer = call.request.http.bearer else {
+                throw Problem(.unauthenticated, "this call needs a join token's secret as bearer")
+            }
+            guard let secret = Base64URL.decode(bearer), secret.count == 32 else {
+                throw Problem(.tokenUnknown, "the bearer is not a join token's secret")
+            }
+            call.tokenHash = cryptography.sha256(secret)
+        case .node:
+            call.node = try authenticateNode(call)
+        }
+    }
+
+    private func authenticateNode(_ call: Call) throws -> NodeCaller {
+        guard let peer = call.request.peer else {
+            throw Problem(.unauthenticated, "this call needs a node's certificate (mutual TLS)")
+        }
+        guard let (cluster, node) = FabricIdentifier.parseNode(peer.spiffeID) else {
+            throw Problem(.unauthenticated, "\(peer.spiffeID.prefix(120)) is not a node")
+        }
+        // A connection may outlive the certificate with which it was opened.
+        guard peer.validity.contains(call.now.wall) else {
+            throw Problem(.unauthenticated, "the node's certificate is valid from \(peer.validity.lowerBound) to \(peer.validity.upperBound)")
+        }
+        let row = try call.transaction.first(
+            """
+            SELECT m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial,
+                i.previous_serial, c.trust_version, c.records_version, s.version
+            FROM cluster_memberships m
+            JOIN clusters c ON c.id = m.cluster_id
+            JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
+            JOIN snapshots s ON s.cluster_id = m.cluster_id AND s.node_id = m.node_id
+            WHERE m.cluster_id = $1 AND m.node_id = $2
+            """, [.id(cluster), .id(node)])
+        guard let row else { throw Problem(.forbidden, "node \(node) is not a member of cluster \(cluster)") }
+        guard try row.text("membership_status") == MembershipStatus.active.rawValue,
+            try row.text("identity_status") == "active"
+        else { throw Problem(.nodeDisabled, "the membership of node \(node) in cluster \(cluster) is disabled") }
+        guard try row.blob("public_key") == peer.publicKey else {
+            throw Problem(.forbidden, "the certificate is not for the node's identity key")
+        }
+        let current = try row.blob("certificate_serial")
+        let previous = try row.optionalBlob("previous_serial")
+        guard peer.serial == current || peer.serial == previous else {
+            throw Problem(.forbidden, "the certificate has been replaced; use the newest")
+        }
+        return NodeCaller(
+            key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
+            health: NodeHealth(rawValue: try row.text("health")) ?? .new, snapshotVersion: try row.integer("version"),
+            trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"))
+    }
+
+    /// Checks the chain that a client presented in its TLS handshake; call it once per connection.
+    ///
+    /// Membership, revocation and expiry are judged again at every request.
+    public func verifyClient(chain: [[UInt8]], now: Now) throws -> CertificateFacts {
+        guard let leaf = chain.first, chain.count <= 4 else {
+            throw CertificateError.malformed("a chain of \(chain.count) certificates")
+        }
+        let claimed = try certificates.inspect(leaf)
+        guard let (cluster, _) = FabricIdentifier.parseNode(claimed.spiffeID) else {
+            throw CertificateError.violates("\(claimed.spiffeID.prefix(120)) is not a node")
+        }
+        let root = try store.transaction { transaction in
+            try transaction.first("SELECT root_certificate FROM clusters WHERE id = $1", [.id(cluster)])?
+                .blob("root_certificate")
+        }
+        guard let root else { throw CertificateError.untrustedRoot }
+        return try certificates.validate(chain: chain, roots: [root], time: now.wall)
+    }
+}

@@ -1,0 +1,197 @@
+internal import FabricCore
+internal import FabricDocument
+internal import FabricWire
+
+extension ControlPlane {
+    /// `POST /v1/node/heartbeat`.
+    func heartbeat(_ call: Call) throws -> Outcome {
+        guard let caller = call.node else { preconditionFailure("a node's route without a node") }
+        let beat = try call.body(ControlAPI.Heartbeat.self)
+        guard beat.sequence >= 1, beat.appliedVersion >= 0, (0...Self.mostPeersUp).contains(beat.peersUp) else {
+            throw Problem(.malformedRequest, "sequence, appliedVersion or peersUp is out of range")
+        }
+        counters.heartbeats += 1
+        let (difference, overflow) = beat.clockMilliseconds.subtractingReportingOverflow(call.milliseconds)
+        let offset = overflow ? (beat.clockMilliseconds < 0 ? Int64.min : Int64.max) : difference
+        try record(beat, offset: offset, caller, call)
+        if caller.health != .online { try noteOnline(caller, call) }
+        var recordSequence: Int64?
+        if let record = beat.record { recordSequence = try keep(record, of: caller, call) }
+        let version = try raiseVersion(beat.appliedVersion, caller, call)
+        call.heardFrom = caller.key
+        return call.reply(
+            ControlAPI.HeartbeatReply(
+                snapshotVersion: version, clockMilliseconds: call.milliseconds,
+                intervalSeconds: settings.heartbeatInterval.components.seconds, recordSequence: recordSequence))
+    }
+
+    static var mostPeersUp: Int { 1_000_000 }
+
+    private func record(_ beat: ControlAPI.Heartbeat, offset: Int64, _ caller: NodeCaller, _ call: Call) throws {
+        let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
+        let before = try call.transaction.first(
+            "SELECT clock_offset, logged_at FROM node_heartbeats WHERE cluster_id = $1 AND node_id = $2", id)
+        let wasSkewed = try before.map { isSkewed(try $0.integer("clock_offset")) } ?? false
+        if wasSkewed != isSkewed(offset) {
+            call.audit(
+                caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)",
+                wasSkewed ? "its clock is right again" : "its clock is \(offset / 1000) s off")
+        }
+        // In a ring of slots, the newest overwrites the oldest.
+        let period = max(1, settings.heartbeatHistoryInterval.milliseconds)
+        let slot = call.milliseconds / period
+        var loggedAt = try before?.integer("logged_at") ?? Int64.min
+        if loggedAt == Int64.min || loggedAt / period != slot {
+            loggedAt = call.milliseconds
+            try call.transaction.execute(
+                """
+                INSERT INTO node_heartbeat_history (cluster_id, node_id, slot, received_at, applied_version, peers_up,
+                    clock_offset)
+                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                ON CONFLICT (cluster_id, node_id, slot) DO UPDATE SET received_at = excluded.received_at,
+                    applied_version = excluded.applied_version, peers_up = excluded.peers_up,
+                    clock_offset = excluded.clock_offset
+                """,
+                id + [
+                    .integer(slot % Int64(settings.heartbeatHistory)), .integer(call.milliseconds),
+                    .integer(beat.appliedVersion), .integer(beat.peersUp), .integer(offset),
+                ])
+        }
+        try call.transaction.execute(
+            """
+            INSERT INTO node_heartbeats (cluster_id, node_id, sequence, received_at, applied_version, peers_up,
+                clock_offset, logged_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            ON CONFLICT (cluster_id, node_id) DO UPDATE SET sequence = excluded.sequence,
+                received_at = excluded.received_at, applied_version = excluded.applied_version,
+                peers_up = excluded.peers_up, clock_offset = excluded.clock_offset, logged_at = excluded.logged_at
+            """,
+            id + [
+                .integer(beat.sequence), .integer(call.milliseconds), .integer(beat.appliedVersion),
+                .integer(beat.peersUp), .integer(offset), .integer(loggedAt),
+            ])
+    }
+
+    private func isSkewed(_ offset: Int64) -> Bool { offset.magnitude > settings.clockTolerance.milliseconds.magnitude }
+
+    private func noteOnline(_ caller: NodeCaller, _ call: Call) throws {
+        try call.transaction.execute(
+            "UPDATE cluster_memberships SET health = $1, last_seen_at = $2 WHERE cluster_id = $3 AND node_id = $4",
+            [
+                .text(NodeHealth.online.rawValue), .integer(call.milliseconds), .id(caller.key.cluster),
+                .id(caller.key.node),
+            ])
+        call.audit(
+            caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)",
+            "\(caller.health.rawValue) → online")
+    }
+
+    /// A node that has applied a newer snapshot than is recorded here (the database was restored) would refuse every one
+    /// that we make: go on above its version. Bounded, so that a node can't exhaust its own count.
+    private func raiseVersion(_ applied: Int64, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
+        guard applied > caller.snapshotVersion else { return caller.snapshotVersion }
+        guard applied - caller.snapshotVersion <= 1_000_000 else {
+            throw Problem(.malformedRequest, "appliedVersion: \(applied) was never issued")
+        }
+        try call.transaction.execute(
+            "UPDATE snapshots SET version = $1, dirty = 2 WHERE cluster_id = $2 AND node_id = $3",
+            [.integer(applied), .id(caller.key.cluster), .id(caller.key.node)])
+        call.snapshotsDirty = true
+        call.audit(
+            caller.key.cluster, actor: Actor.control, .snapshotRaised, subject: "node \(caller.key.node)",
+            "from \(caller.snapshotVersion) to \(applied), which the node has applied")
+        return applied
+    }
+}
+
+// MARK: Peer records
+
+extension ControlPlane {
+    /// Keeps the node's record when it is newer than the one held, and returns the sequence then held.
+    private func keep(_ envelope: SignedEnvelope, of caller: NodeCaller, _ call: Call) throws -> Int64 {
+        let record = try verify(envelope, of: caller)
+        let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
+        let held = try call.transaction.first(
+            "SELECT sequence FROM peer_records WHERE cluster_id = $1 AND node_id = $2", id)?.integer("sequence")
+        if let held, record.sequence <= held { return held }
+        let version = caller.recordsVersion + 1
+        let lifetime = min(record.lifetimeSeconds * 1000, settings.longestRecordLifetime.milliseconds)
+        try call.transaction.execute(
+            "UPDATE clusters SET records_version = $1 WHERE id = $2", [.integer(version), .id(caller.key.cluster)])
+        try call.transaction.execute(
+            """
+            INSERT INTO peer_records (cluster_id, node_id, sequence, version, expires_at, envelope)
+            VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (cluster_id, node_id) DO UPDATE SET sequence = excluded.sequence, version = excluded.version,
+                expires_at = excluded.expires_at, envelope = excluded.envelope
+            """,
+            id + [
+                .integer(record.sequence), .integer(version), .integer(call.milliseconds + lifetime), .envelope(envelope),
+            ])
+        let audiences = try call.transaction.query(
+            "SELECT node_id FROM snapshot_peers WHERE cluster_id = $1 AND peer_id = $2 ORDER BY node_id", id)
+        call.touched += try audiences.map { .node(caller.key.cluster, try $0.identifier("node_id")) }
+        return record.sequence
+    }
+
+    private func verify(_ envelope: SignedEnvelope, of caller: NodeCaller) throws(Problem) -> PeerRecord {
+        guard JSON.encodeOwn(envelope).count <= PeerRecord.maximumBytes else {
+            throw Problem(.tooLarge, "record: more than \(PeerRecord.maximumBytes) bytes")
+        }
+        let record: PeerRecord
+        do throws(EnvelopeError) {
+            record = try envelope.open(PeerRecord.self, keys: [caller.publicKey], threshold: 1, cryptography)
+        } catch {
+            throw Problem(.requestUnacceptable, "record: \(error)")
+        }
+        guard record.cluster == caller.key.cluster, record.node == caller.key.node else {
+            throw Problem(.requestUnacceptable, "record: it is of another node")
+        }
+        guard record.sequence >= 1, record.endpoints.count <= PeerRecord.maximumEndpoints,
+            (1...Int64(86_400)).contains(record.lifetimeSeconds)
+        else { throw Problem(.requestUnacceptable, "record: sequence, endpoints or lifetimeSeconds is out of range") }
+        return record
+    }
+}
+
+// MARK: Silence
+
+extension ControlPlane {
+    /// The nodes that count as online, so that a fresh `ControlService` can watch them.
+    func onlineNodes() throws -> [NodeKey] {
+        try store.transaction { transaction in
+            try transaction.query(
+                """
+                SELECT cluster_id, node_id FROM cluster_memberships WHERE health = 'online'
+                ORDER BY cluster_id, node_id
+                """, []
+            ).map { NodeKey(cluster: try $0.identifier("cluster_id"), node: try $0.identifier("node_id")) }
+        }
+    }
+
+    /// Records that nodes fell silent.
+    func markOffline(_ nodes: [NodeKey], now: Now) throws {
+        try store.transaction { transaction in
+            for cluster in nodes.map(\.cluster).sortedUnique() {
+                var audits: [PendingAudit] = []
+                for key in nodes.sorted() where key.cluster == cluster {
+                    let changed = try transaction.execute(
+                        """
+                        UPDATE cluster_memberships SET health = 'offline',
+                            last_seen_at = (SELECT h.received_at FROM node_heartbeats h
+                                WHERE h.cluster_id = cluster_memberships.cluster_id
+                                AND h.node_id = cluster_memberships.node_id)
+                        WHERE cluster_id = $1 AND node_id = $2 AND health = 'online'
+                        """, [.id(key.cluster), .id(key.node)])
+                    guard changed > 0 else { continue }
+                    audits.append(
+                        PendingAudit(
+                            cluster: cluster, actor: Actor.control, event: .healthChanged, subject: "node \(key.node)",
+                            detail: "online → offline: \(settings.missedHeartbeats) heartbeats missing"))
+                }
+                try append(audits, to: cluster, transaction, now.wall.milliseconds)
+            }
+        }
+        counters.nodesMarkedOffline += UInt64(nodes.count)
+    }
+}

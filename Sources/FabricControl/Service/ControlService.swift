@@ -1,0 +1,204 @@
+public import FabricCore
+public import FabricWire
+
+/// The control plane as a component: requests in, replies out, when they are due.
+///
+/// ```
+/// .started ───────────────► bring the schema up to date, watch the nodes that were online, flush what was left dirty
+/// .request(id, request) ──► one transaction ──► .reply(id, reply)
+///                                           └─► parked on a topic ──► touched, or its time is up ──► .reply
+/// .disconnected(id) ──────► its parked request is forgotten
+/// ```
+/// What it keeps in memory can be lost: parked requests are asked again, timers are found again at the start.
+public final class ControlService: Component {
+    /// The host's name for a request; not used twice.
+    public struct RequestID: Hashable, Comparable, Sendable {
+        public var number: UInt64
+        public init(_ number: UInt64) { self.number = number }
+        public static func < (a: RequestID, b: RequestID) -> Bool { a.number < b.number }
+    }
+
+    public enum Event: Sendable {
+        /// Once, before anything else.
+        case started
+        case request(RequestID, ControlRequest)
+        /// Whoever asked is gone; no reply is wanted.
+        case disconnected(RequestID)
+    }
+
+    public enum Action: Hashable, Sendable {
+        case reply(RequestID, HTTPReply)
+    }
+
+    public enum DeadlineReason: String, CustomStringConvertible, Sendable {
+        case parkExpiry = "a parked request's time is up"
+        case snapshotFlush = "snapshots are to be made"
+        case silenceSweep = "look for nodes that fell silent"
+        case refreshCheck = "look for snapshots to refresh"
+        case startRetry = "begin again after a store error"
+        public var description: String { rawValue }
+    }
+
+    public let plane: ControlPlane
+    public var counters: ControlCounters { plane.counters }
+    /// Requests parked now.
+    public var parkedNow: Int { parked.count }
+
+    private var parked = ParkedRequests()
+    /// When each online node was last heard from, by our monotonic clock: wall clocks jump, and a jump must not make
+    /// every node look silent.
+    private var lastHeard: [NodeKey: Instant] = [:]
+    private var startAt: Instant?
+    private var flushAt: Instant?
+    private var sweepAt: Instant?
+    private var refreshAt: Instant?
+
+    /// After a store error, timers try again after this.
+    public static let retryDelay = Duration.seconds(1)
+
+    public init(_ plane: ControlPlane) { self.plane = plane }
+
+    public func handle(_ event: Event, now: Now, into actions: inout [Action]) {
+        switch event {
+        case .started: start(now)
+        case .request(let id, let request):
+            apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
+        case .disconnected(let id): _ = parked.remove(id)
+        }
+    }
+
+    public func handleDeadline(now: Now, into actions: inout [Action]) {
+        let instant = now.monotonic
+        if let startAt, startAt <= instant { start(now) }
+        if let flushAt, flushAt <= instant { flush(now, into: &actions) }
+        while let id = parked.firstExpired(at: instant) {
+            plane.counters.parksExpired += 1
+            resume(id, now: now, isLast: true, into: &actions)
+        }
+        if let sweepAt, sweepAt <= instant { sweep(now) }
+        if let refreshAt, refreshAt <= instant { checkRefresh(now) }
+    }
+
+    public func nextDeadline() -> Deadline<DeadlineReason>? {
+        let candidates: [(Instant?, DeadlineReason)] = [
+            (startAt, .startRetry), (flushAt, .snapshotFlush), (parked.nextDeadline, .parkExpiry),
+            (sweepAt, .silenceSweep), (refreshAt, .refreshCheck),
+        ]
+        return candidates.reduce(nil) { earliest, candidate in
+            .earlier(earliest, candidate.0.map { Deadline($0, candidate.1) })
+        }
+    }
+}
+
+// MARK: Requests
+
+extension ControlService {
+    private func apply(
+        _ handled: Handled, to id: RequestID, _ request: ControlRequest, now: Now, into actions: inout [Action]
+    ) {
+        switch handled.outcome {
+        case .reply(let reply): actions.append(.reply(id, reply))
+        case .park(let topic, let until): park(id, request, topic, until, now: now, into: &actions)
+        }
+        if handled.snapshotsDirty, flushAt == nil { flushAt = now.monotonic + plane.settings.snapshotCoalescing }
+        if let key = handled.heardFrom { hear(key, now) }
+        wake(handled.touched, now: now, into: &actions)
+    }
+
+    private func park(
+        _ id: RequestID, _ request: ControlRequest, _ topic: Topic, _ until: Instant, now: Now,
+        into actions: inout [Action]
+    ) {
+        let others = parked.waiting(for: topic)
+        if others.count >= plane.settings.parkedPerTopic {
+            plane.counters.parksDisplaced += 1
+            resume(others[0], now: now, isLast: true, into: &actions)
+        }
+        guard parked.count < plane.settings.parkedRequests else {
+            plane.counters.parksRefused += 1
+            let problem = Problem(.unavailable, "too many requests wait already; ask without wait, or later")
+            actions.append(.reply(id, problem.reply))
+            return
+        }
+        plane.counters.parked += 1
+        parked.insert(id, request, topic: topic, until: until)
+    }
+
+    private func wake(_ topics: [Topic], now: Now, into actions: inout [Action]) {
+        for topic in topics {
+            for id in parked.waiting(for: topic) { resume(id, now: now, isLast: false, into: &actions) }
+        }
+    }
+
+    /// Runs a parked request again. On its last run it is answered whatever there is to say.
+    private func resume(_ id: RequestID, now: Now, isLast: Bool, into actions: inout [Action]) {
+        guard let waiting = parked.remove(id) else { return }
+        let until = isLast ? min(waiting.until, now.monotonic) : waiting.until
+        let handled = plane.handle(request: waiting.request, now: now, parkedUntil: until)
+        if case .park(let topic, let until) = handled.outcome, until > now.monotonic {
+            parked.insert(id, waiting.request, topic: topic, until: until)
+        } else if case .reply(let reply) = handled.outcome {
+            actions.append(.reply(id, reply))
+        } else {
+            preconditionFailure("a handler parked a request whose time is up")
+        }
+        if handled.snapshotsDirty, flushAt == nil { flushAt = now.monotonic + plane.settings.snapshotCoalescing }
+        // What a resumed request touches are its own topics; those who wait there have just been woken.
+    }
+}
+
+// MARK: Timers
+
+extension ControlService {
+    private func start(_ now: Now) {
+        do {
+            try plane.prepare(now: now.wall)
+            for key in try plane.onlineNodes() { hear(key, now) }
+            if try plane.markStaleSnapshots(now: now) { flushAt = now.monotonic }
+            startAt = nil
+            refreshAt = now.monotonic + plane.settings.refreshCheck
+        } catch {
+            plane.counters.storeErrors += 1
+            startAt = now.monotonic + Self.retryDelay
+        }
+    }
+
+    private func hear(_ key: NodeKey, _ now: Now) {
+        lastHeard[key] = now.monotonic
+        if sweepAt == nil { sweepAt = now.monotonic + plane.settings.offlineAfter }
+    }
+
+    private func flush(_ now: Now, into actions: inout [Action]) {
+        do {
+            let (touched, isComplete) = try plane.flushSnapshots(now: now)
+            flushAt = isComplete ? nil : now.monotonic
+            wake(touched, now: now, into: &actions)
+        } catch {
+            plane.counters.storeErrors += 1
+            flushAt = now.monotonic + Self.retryDelay
+        }
+    }
+
+    private func sweep(_ now: Now) {
+        let horizon = now.monotonic - plane.settings.offlineAfter
+        let silent = lastHeard.filter { $0.value <= horizon }.keys.sorted()
+        do {
+            if !silent.isEmpty { try plane.markOffline(silent, now: now) }
+            for key in silent { lastHeard[key] = nil }
+            sweepAt = lastHeard.isEmpty ? nil : now.monotonic + plane.settings.heartbeatInterval / 3
+        } catch {
+            plane.counters.storeErrors += 1
+            sweepAt = now.monotonic + Self.retryDelay
+        }
+    }
+
+    private func checkRefresh(_ now: Now) {
+        refreshAt = now.monotonic + plane.settings.refreshCheck
+        do {
+            if try plane.markStaleSnapshots(now: now), flushAt == nil { flushAt = now.monotonic }
+        } catch {
+            plane.counters.storeErrors += 1
+            refreshAt = now.monotonic + Self.retryDelay
+        }
+    }
+}
