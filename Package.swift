@@ -51,7 +51,7 @@ let allTestTargets: [Target] = [
         ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricNode", "FabricCrypto"]),
     tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
     tests("FabricLinuxTests", ["FabricCore", "FabricLinux"]),
-    tests("FabricCaptureTests", ["FabricCore", "FabricCapture"]),
+    tests("FabricCaptureTests", ["FabricCore", "FabricCapture", "FabricLinux"]),
     tests(
         "FabricRuntimeTests",
         [

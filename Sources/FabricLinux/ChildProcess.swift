@@ -136,7 +136,9 @@ public final class ChildProcess {
                 }
             }
             if polls[2].fd >= 0, polls[2].revents != 0 {
-                let count = input.withUnsafeBytes { write(polls[2].fd, $0.baseAddress! + written, min(4096, $0.count - written)) }
+                let count = input.withUnsafeBytes {
+                    write(polls[2].fd, $0.baseAddress! + written, min(4096, $0.count - written))
+                }
                 written += max(count, 0)
                 if count < 0 || written == input.count { finish(2) }
             }

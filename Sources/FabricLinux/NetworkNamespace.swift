@@ -61,7 +61,8 @@ public final class NetworkNamespace {
     }
 
     /// Starts a program inside.
-    public func spawn(_ arguments: [String], output: ChildProcess.Output = .inherit) throws(SystemError) -> ChildProcess {
+    public func spawn(_ arguments: [String], output: ChildProcess.Output = .inherit) throws(SystemError) -> ChildProcess
+    {
         try ChildProcess(executing(arguments), output: output)
     }
 
@@ -107,7 +108,8 @@ public final class NetworkNamespace {
         guard result.status == 0 else {
             let message = result.errors.split(separator: "\n").joined(separator: "; ")
             throw NetworkSetupError(
-                command: arguments.joined(separator: " "), message: message.isEmpty ? "status \(result.status)" : message)
+                command: arguments.joined(separator: " "),
+                message: message.isEmpty ? "status \(result.status)" : message)
         }
         return result.output
     }

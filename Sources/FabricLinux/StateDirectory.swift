@@ -139,7 +139,8 @@ public final class StateDirectory {
         let bytes = name.utf8
         return (1...200).contains(bytes.count) && bytes.first != UInt8(ascii: ".")
             && bytes.allSatisfy {
-                (97...122).contains($0) || (65...90).contains($0) || (48...57).contains($0) || [45, 46, 95].contains($0)
+                (97...122).contains($0) || (65...90).contains($0) || (48...57).contains($0)
+                    || [45, 46, 95].contains($0)
             }
     }
 

@@ -79,7 +79,9 @@ public final class UDPSocket {
                 receiveCounters.wouldBlock += 1
                 return 0
             }
-            guard !UDPSocket.isFatal(-result) else { throw SystemError("receive from UDP \(localEndpoint)", code: -result) }
+            guard !UDPSocket.isFatal(-result) else {
+                throw SystemError("receive from UDP \(localEndpoint)", code: -result)
+            }
             receiveCounters.errors += 1
             return 0
         }

@@ -154,6 +154,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [("identity", true), ("a.b-c_D9", true), ("", false), (".hidden", false), ("a/b", false), ("ä", false)])
+    @Test(arguments: [
+        ("identity", true), ("a.b-c_D9", true), ("", false), (".hidden", false), ("a/b", false), ("ä", false),
+    ])
     func `names are plain`(name: String, isName: Bool) { #expect(StateDirectory.isName(name) == isName) }
 }

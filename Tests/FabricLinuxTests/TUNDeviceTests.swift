@@ -91,7 +91,9 @@ struct TUNDeviceTests {
         let payload = Array(text.utf8)
         var header: [UInt8] = [0x45, 0, 0, UInt8(28 + payload.count), 0, 0, 0, 0, 64, 17, 0, 0]
         header += IPAddress(source)!.bytes + IPAddress(destination)!.bytes
-        var sum = stride(from: 0, to: 20, by: 2).reduce(UInt32(0)) { $0 + UInt32(header[$1]) << 8 + UInt32(header[$1 + 1]) }
+        var sum = stride(from: 0, to: 20, by: 2).reduce(UInt32(0)) {
+            $0 + UInt32(header[$1]) << 8 + UInt32(header[$1 + 1])
+        }
         while sum > 0xFFFF { sum = sum & 0xFFFF + sum >> 16 }
         (header[10], header[11]) = (UInt8(~sum >> 8 & 0xFF), UInt8(~sum & 0xFF))
         let length = UInt8(8 + payload.count)

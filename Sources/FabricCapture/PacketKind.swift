@@ -1,0 +1,48 @@
+/// What a packet on an underlay link counts as.
+public enum PacketKind: String, Hashable, Sendable, CaseIterable, Comparable {
+    case wireGuardInitiation = "wireguard-initiation"
+    case wireGuardResponse = "wireguard-response"
+    case wireGuardCookie = "wireguard-cookie"
+    case wireGuardTransport = "wireguard-transport"
+    /// Payload of a TCP connection that has been TLS 1.3 so far.
+    case tls
+    /// A TCP segment without payload: SYN, ACK, FIN, RST.
+    case tcpControl = "tcp-control"
+    case arp
+    case icmp
+    /// Neighbour and router discovery, redirects (RFC 4861).
+    case neighborDiscovery = "neighbor-discovery"
+    /// Multicast group membership: MLD and IGMP.
+    case groupMembership = "group-membership"
+    case icmpv6
+    case otherUDP = "other-udp"
+    case otherTCP = "other-tcp"
+    case otherIP = "other-ip"
+    case otherLink = "other-link"
+    case fragment
+    case malformed
+
+    public static func < (a: PacketKind, b: PacketKind) -> Bool { a.rawValue < b.rawValue }
+
+    public static let wireGuard: Set<PacketKind> = [
+        .wireGuardInitiation, .wireGuardResponse, .wireGuardCookie, .wireGuardTransport,
+    ]
+    /// What links need to work at all; it carries nothing of the fabric's.
+    public static let infrastructure: Set<PacketKind> = [.arp, .neighborDiscovery, .groupMembership]
+}
+
+/// WireGuard's messages, by their type byte, three zero bytes and exact length.
+/// Source: Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel", section 5.4.
+public enum WireGuardMessage {
+    public static func classify(_ payload: UnsafeRawBufferPointer) -> PacketKind? {
+        guard payload.count >= 4, payload[1] == 0, payload[2] == 0, payload[3] == 0 else { return nil }
+        switch (payload[0], payload.count) {
+        case (1, 148): return .wireGuardInitiation
+        case (2, 92): return .wireGuardResponse
+        case (3, 64): return .wireGuardCookie
+        // Header 16, contents padded to 16, tag 16.
+        case (4, let count) where count >= 32 && count % 16 == 0: return .wireGuardTransport
+        default: return nil
+        }
+    }
+}
