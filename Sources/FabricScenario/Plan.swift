@@ -1,0 +1,250 @@
+public import FabricCore
+
+/// A scenario in its canonical, expanded form: what both hosts run. Nodes, places and flows are indices into the lists.
+public struct Plan: Sendable, Hashable {
+    public var name: String
+    public var about: String
+    public var duration: Duration
+    public var seed: UInt64
+    /// The hosts that can run it, in `ScenarioHost`'s order.
+    public var hosts: [ScenarioHost]
+    /// Why the live host can't run it; empty when it can. Each names a line of the file.
+    public var liveObstacles: [String]
+    public var places: [PlannedPlace]
+    /// The link between two places where no other is named.
+    public var defaultLink: LinkProperties
+    /// Links that differ from the default, `a < b`, sorted.
+    public var links: [PlannedLink]
+    /// The place of the control plane.
+    public var controlPlace: Int
+    public var cluster: ClusterSettings
+    public var groups: [PlannedGroup]
+    public var nodes: [PlannedNode]
+    /// Token names in order of creation; steps refer to them by index.
+    public var tokens: [PlannedToken]
+    public var flows: [PlannedFlow]
+    /// The events that audit conditions count; `WorldView.auditCount` takes the index.
+    public var auditEvents: [String]
+    /// Sorted by (time, order in the file).
+    public var steps: [PlannedStep]
+    public var expectations: [PlannedExpectation]
+
+    /// The link between the networks of two places, or within one.
+    public func link(between a: Int, and b: Int) -> LinkProperties {
+        if a == b { return places[a].link }
+        return links.first { $0.a == min(a, b) && $0.b == max(a, b) }?.link ?? defaultLink
+    }
+}
+
+public struct PlannedPlace: Sendable, Hashable {
+    public var name: String
+    /// The network within the place.
+    public var link: LinkProperties
+    /// Whether the file says something about it; the live host then refuses.
+    public var isShaped: Bool
+}
+
+public struct PlannedLink: Sendable, Hashable {
+    public var a: Int
+    public var b: Int
+    public var link: LinkProperties
+}
+
+/// How packets fare in one direction; both directions of a link are alike.
+public struct LinkProperties: Sendable, Hashable {
+    /// Each packet takes `delay` and a uniform draw below `jitter`.
+    public var delay: Duration
+    public var jitter: Duration
+    /// Shares in parts per million.
+    public var lossPartsPerMillion: Int64 = 0
+    public var duplicatePartsPerMillion: Int64 = 0
+    public var reorderPartsPerMillion: Int64 = 0
+    public var corruptPartsPerMillion: Int64 = 0
+    /// Bits per second; nil for no limit.
+    public var bitsPerSecond: Int64?
+    /// What waits for the line at most; means nothing without a rate.
+    public var queueBytes = 256 << 10
+    /// The largest IP packet.
+    public var mtu = 1500
+
+    public init(delay: Duration, jitter: Duration) {
+        self.delay = delay
+        self.jitter = jitter
+    }
+
+    /// Between places when the file says nothing: 1 ms and up to 0.2 ms more.
+    public static let defaultBetween = LinkProperties(delay: .milliseconds(1), jitter: .microseconds(200))
+    /// Within a place: 100 to 200 µs.
+    public static let defaultWithin = LinkProperties(delay: .microseconds(100), jitter: .microseconds(100))
+}
+
+public struct ClusterSettings: Sendable, Hashable {
+    public var name = "fabric"
+    /// The peers that policy gives each node.
+    public var peers = 4
+    public var heartbeat: Duration = .seconds(10)
+    /// How often a node sends an echo to each peer.
+    public var probe: Duration = .seconds(5)
+    public var certificateLifetime: Duration = .hours(72)
+}
+
+public struct PlannedGroup: Sendable, Hashable {
+    public var name: String
+    public var nodes: Range<Int>
+}
+
+public struct PlannedNode: Sendable, Hashable {
+    public var name: String
+    public var group: Int
+    public var place: Int
+    public var domains: [RoutingDomainID]
+    /// The wall clock's error at the start.
+    public var clockSkew: Duration
+}
+
+public struct PlannedToken: Sendable, Hashable {
+    public var name: String
+    public var uses: Int
+    public var lifetime: Duration
+    /// Routing domains that the token covers.
+    public var domains: [RoutingDomainID]
+    /// Node names must begin with this.
+    public var namePrefix: String
+}
+
+public struct PlannedFlow: Sendable, Hashable {
+    public var name: String
+    /// Every sender and receiver, in order.
+    public var pairs: [Pair]
+    /// Of each pair.
+    public var bitsPerSecond: Int64
+    /// The inner IP packets.
+    public var packetBytes: Int
+    public var start: Duration
+    public var duration: Duration
+
+    public struct Pair: Sendable, Hashable {
+        public var from: Int
+        public var to: Int
+    }
+}
+
+/// Nodes, and perhaps the control plane.
+public struct EndpointSet: Sendable, Hashable {
+    /// Sorted.
+    public var nodes: [Int]
+    public var control: Bool
+}
+
+/// Traffic from one set to the other is cut; in both directions when `isSymmetric`.
+public struct PlannedPartition: Sendable, Hashable {
+    /// Unique in the plan; a heal names it.
+    public var id: Int
+    public var from: EndpointSet
+    public var to: EndpointSet
+    public var isSymmetric: Bool
+}
+
+public struct PlannedStep: Sendable, Hashable {
+    public var time: Duration
+    /// Position in the file and within the entry's expansion: the order of steps at one time.
+    public var order: Int
+    public var label: String?
+    public var action: Action
+    /// The line of the entry in the file; 0 when it is not known.
+    public var line: Int
+
+    public enum Action: Sendable, Hashable {
+        /// Index into `Plan.tokens`.
+        case createToken(Int)
+        case revokeToken(Int)
+        /// The nodes are started with this token. One that runs already is not started again.
+        case enrol(nodes: [Int], token: Int)
+        /// The virtual operator approves the requests of these nodes that wait now.
+        case approve(nodes: [Int])
+        case reject(nodes: [Int])
+        case cut(PlannedPartition)
+        /// Ends the partitions with these identifiers; one that has ended already stays so.
+        case heal(partitions: [Int])
+        /// The links are from now on as said, whole.
+        case setLinks([PlannedLink])
+        /// Power is lost: what was not synced is gone.
+        case crash(nodes: [Int])
+        /// Crashed nodes come up again with what their disks hold.
+        case restart(nodes: [Int])
+        case stopControl
+        case startControl
+        /// Wall clocks are moved by so much.
+        case moveClock(EndpointSet, by: Duration)
+        /// The next answers of the kind are lost after their transaction.
+        case loseAnswers(RequestKind, count: Int)
+        /// Index into `Plan.flows`.
+        case startFlow(Int)
+    }
+}
+
+public struct PlannedExpectation: Sendable, Hashable {
+    /// The file's name for it, or its text.
+    public var name: String
+    public var window: Window
+    public var condition: PlannedCondition
+    public var line: Int
+
+    public enum Window: Sendable, Hashable {
+        /// Held at every observation from `from` to `until`.
+        case always(from: Duration, until: Duration)
+        /// Held at some observation from `from` to `until`; when `stays` is positive, without a break for that long.
+        case within(from: Duration, until: Duration, stays: Duration)
+        /// Held at the first observation at or after this time.
+        case at(Duration)
+    }
+}
+
+public indirect enum PlannedCondition: Sendable, Hashable {
+    case nodes(NodeCondition)
+    case audit(event: Int, CountRange)
+    case flow(Int, deliveredPartsPerMillion: Int64)
+    case all([PlannedCondition])
+    case any([PlannedCondition])
+    case not(PlannedCondition)
+}
+
+/// A condition that must hold for each of some nodes.
+public struct NodeCondition: Sendable, Hashable {
+    public var nodes: [Int]
+    public var test: Test
+    /// Unique in the plan, counted from 0; judges keep what they remember of a condition by it.
+    public var id: Int
+
+    public enum Test: Sendable, Hashable {
+        case enrolled
+        /// Sessions with at least so many peers.
+        case tunnels(atLeast: Int)
+        /// An echo came back lately from each of these (but itself).
+        case reaches([Int])
+        /// An echo came back lately from each peer that policy gives, and there is one.
+        case reachesPolicy
+        /// No echo came back lately from any of these.
+        case unreachable([Int])
+        /// Each session was renewed at least so often.
+        case rekeyed(atLeast: Int)
+        case refused(EnrolmentRefusal)
+        case online
+        case offline
+        case requests(CountRange)
+        case records(CountRange)
+    }
+}
+
+public struct CountRange: Sendable, Hashable, CustomStringConvertible {
+    public var minimum: Int
+    public var maximum: Int
+
+    public func contains(_ count: Int) -> Bool { count >= minimum && count <= maximum }
+
+    public var description: String {
+        if minimum == maximum { return "\(minimum)" }
+        if maximum == .max { return "at least \(minimum)" }
+        return minimum == 0 ? "at most \(maximum)" : "\(minimum) to \(maximum)"
+    }
+}

@@ -1,0 +1,374 @@
+internal import FabricCore
+internal import FabricDocument
+
+extension Planner {
+    mutating func readTimeline() {
+        for step in header.timeline ?? [] {
+            readStep(step)
+            if plan.steps.count > ScenarioLimits.maximumSteps {
+                refuse(step, "the timeline has more than \(ScenarioLimits.maximumSteps) steps when expanded")
+                break
+            }
+        }
+        plan.steps.sort { ($0.time, $0.order) < ($1.time, $1.order) }
+    }
+
+    // MARK: When
+
+    private mutating func readStep(_ step: Located<StepEntry>) {
+        let entry = step.value
+        let start: Duration
+        switch (entry.at, entry.every) {
+        case (let at?, _): start = time(at)
+        case (nil, .some): start = .zero
+        case (nil, nil):
+            refuse(step, "the step has no time; add “at: 10s”, or “every: 1s”")
+            return
+        }
+        var times = [start]
+        var end = start
+        if let every = entry.every {
+            times = repetitions(step, every, from: start)
+            end = times.last ?? start
+        } else if let until = entry.until {
+            refuse(until, "“until” goes with “every”")
+        }
+        var spread = Duration.zero
+        if let over = entry.over {
+            spread = over.value.duration
+            if spread <= .zero { refuse(over, "“over” is a positive duration") }
+            if entry.every != nil { refuse(over, "“over” and “every” exclude each other") }
+            if start + spread > plan.duration { refuse(over, pastTheEnd(start + spread)) }
+            switch entry.action {
+            case .enrol, .crash, .restart: break
+            default: refuse(over, "“over” spreads nodes, so it goes with enrol, crash and restart only")
+            }
+            end = start + spread
+        }
+        var partitions: [Int] = []
+        for time in times {
+            let before = partitionCount
+            let last = add(step, at: time, spread: spread)
+            partitions.append(contentsOf: before..<partitionCount)
+            end = max(end, last)
+        }
+        guard let label = entry.label else { return }
+        if !Planner.isName(label.value) || Planner.reserved.contains(label.value) {
+            refuse(label, "“\(label.value.prefix(40))” is no label; \(Planner.nameForm)")
+        } else if labels[label.value] != nil {
+            refuse(label, "the label “\(label.value)” stands twice")
+        } else {
+            labels[label.value] = (start, end, partitions)
+            labelNames.append(label.value)
+        }
+    }
+
+    private mutating func repetitions(_ step: Located<StepEntry>, _ every: Located<Span>, from start: Duration)
+        -> [Duration]
+    {
+        let period = every.value.duration
+        let last = step.value.until.map { time($0) } ?? plan.duration
+        if let until = step.value.until, last < start {
+            refuse(until, "“until” is before the first time, \(Span(start))")
+        }
+        guard period >= .milliseconds(1) else {
+            refuse(every, "“every” is at least 1ms")
+            return [start]
+        }
+        let count = max(0, (last - start).nanoseconds / period.nanoseconds) + 1
+        guard plan.steps.count + Int(count) <= ScenarioLimits.maximumSteps else {
+            refuse(every, "this makes \(count) steps; a timeline has \(ScenarioLimits.maximumSteps) at most")
+            return [start]
+        }
+        return (0..<count).map { start + .nanoseconds($0 * period.nanoseconds) }
+    }
+
+    mutating func time(_ span: Located<Span>) -> Duration {
+        let time = span.value.duration
+        if time < .zero { refuse(span, "times count from the start and are not negative") }
+        if time > plan.duration { refuse(span, pastTheEnd(time)) }
+        return time
+    }
+
+    func pastTheEnd(_ time: Duration) -> String { "\(Span(time)) is past the scenario's end at \(Span(plan.duration))" }
+
+    // MARK: What
+
+    private mutating func emit(_ action: PlannedStep.Action, at time: Duration, _ step: Located<StepEntry>) {
+        plan.steps.append(
+            PlannedStep(
+                time: time, order: plan.steps.count, label: step.value.label?.value, action: action,
+                line: step.position?.line ?? 0))
+    }
+
+    /// The steps of one occurrence; gives the time of the last.
+    private mutating func add(_ step: Located<StepEntry>, at start: Duration, spread: Duration) -> Duration {
+        switch step.value.action {
+        case .token(let entry): addToken(entry, step, start)
+        case .revokeToken(let entry):
+            if let token = token(entry.name) { emit(.revokeToken(token), at: start, step) }
+        case .enrol(let entry):
+            guard let token = token(entry.token) else { break }
+            spreadOut(select(entry.nodes), start, spread, step) { .enrol(nodes: $0, token: token) }
+        case .approve(let entry): emit(.approve(nodes: select(entry.nodes)), at: start, step)
+        case .reject(let entry): emit(.reject(nodes: select(entry.nodes)), at: start, step)
+        case .partition(let entry): return addPartition(entry, step, start)
+        case .heal(let entry): addHeal(entry, step, start)
+        case .link(let entry): return addLinkChange(entry, step, start)
+        case .crash(let entry):
+            let nodes = select(entry.nodes)
+            spreadOut(nodes, start, spread, step) { .crash(nodes: $0) }
+            guard let end = ending(entry.duration, from: start + spread) else { break }
+            spreadOut(nodes, end - spread, spread, step) { .restart(nodes: $0) }
+            return end
+        case .restart(let entry): spreadOut(select(entry.nodes), start, spread, step) { .restart(nodes: $0) }
+        case .stopControl(let entry):
+            emit(.stopControl, at: start, step)
+            guard let end = ending(entry.duration, from: start) else { break }
+            emit(.startControl, at: end, step)
+            return end
+        case .startControl: emit(.startControl, at: start, step)
+        case .clock(let entry):
+            if entry.jump.value.duration == .zero { refuse(entry.jump, "a jump of nothing does nothing") }
+            emit(.moveClock(endpoints(entry.nodes), by: entry.jump.value.duration), at: start, step)
+            liveCannot("clocks are moved", step.position)
+        case .loseAnswers(let entry):
+            let count = entry.count?.value ?? 1
+            if !(1...1_000_000).contains(count), let located = entry.count { refuse(located, "the count is 1 or more") }
+            emit(.loseAnswers(entry.request, count: count), at: start, step)
+            liveCannot("answers are lost", step.position)
+        case .flow(let entry): return addFlow(entry, step, start)
+        }
+        return start + spread
+    }
+
+    /// One step for all nodes, or one a node at even distances.
+    private mutating func spreadOut(
+        _ nodes: [Int], _ start: Duration, _ spread: Duration, _ step: Located<StepEntry>,
+        _ action: ([Int]) -> PlannedStep.Action
+    ) {
+        if spread <= .zero { return emit(action(nodes), at: start, step) }
+        let nanoseconds = spread.nanoseconds
+        for (index, node) in nodes.enumerated() {
+            // The product stays below 2^63: 10,000 nodes, 30 days.
+            let offset = nanoseconds / Int64(nodes.count) * Int64(index)
+            emit(action([node]), at: start + .nanoseconds(offset), step)
+        }
+    }
+
+    mutating func select(_ selector: Selector) -> [Int] { scope.resolve(selector, into: &problems) }
+
+    /// A selector in which the word `control` stands for the control plane.
+    mutating func endpoints(_ selector: Selector) -> EndpointSet {
+        switch selector.form {
+        case .text("control"): return EndpointSet(nodes: [], control: true)
+        case .list(let parts):
+            let sets = parts.map { endpoints($0) }
+            if parts.isEmpty { problems.append(selector.problem("an empty list selects nothing")) }
+            var seen = [Bool](repeating: false, count: plan.nodes.count)
+            for set in sets { for node in set.nodes { seen[node] = true } }
+            return EndpointSet(nodes: seen.indices.filter { seen[$0] }, control: sets.contains { $0.control })
+        default: return EndpointSet(nodes: select(selector), control: false)
+        }
+    }
+
+    /// The end of what lasts `for` a while; nil when nothing is said.
+    private mutating func ending(_ duration: Located<Span>?, from start: Duration) -> Duration? {
+        guard let duration else { return nil }
+        if duration.value.duration <= .zero { refuse(duration, "“for” is a positive duration") }
+        let end = start + duration.value.duration
+        if end > plan.duration { refuse(duration, pastTheEnd(end)) }
+        return end
+    }
+
+    private mutating func addToken(_ entry: TokenEntry, _ step: Located<StepEntry>, _ time: Duration) {
+        if !Planner.isName(entry.name.value) {
+            refuse(entry.name, "“\(entry.name.value.prefix(40))” is no name for a token; \(Planner.nameForm)")
+        }
+        if plan.tokens.contains(where: { $0.name == entry.name.value }) {
+            return refuse(entry.name, "the token “\(entry.name.value)” is created twice")
+        }
+        let uses = entry.uses?.value ?? 1
+        if let located = entry.uses, !(1...1_000_000).contains(uses) {
+            refuse(located, "a token has 1 to 1000000 uses")
+        }
+        let lifetime = entry.lifetime?.value.duration ?? .hours(1)
+        if let located = entry.lifetime, lifetime < .seconds(1) || lifetime > .hours(24 * 365) {
+            refuse(located, "a token lives from 1s to 365d")
+        }
+        // Without a scope a token covers what the nodes of this world have.
+        var all: [RoutingDomainID] = []
+        for node in plan.nodes { for domain in node.domains where !all.contains(domain) { all.append(domain) } }
+        let domains = entry.domains == nil ? all : domains(entry.domains)
+        plan.tokens.append(
+            PlannedToken(
+                name: entry.name.value, uses: uses, lifetime: lifetime, domains: domains,
+                namePrefix: entry.namePrefix ?? ""))
+        emit(.createToken(plan.tokens.count - 1), at: time, step)
+    }
+
+    private mutating func token(_ name: Located<String>) -> Int? {
+        if let index = plan.tokens.firstIndex(where: { $0.name == name.value }) { return index }
+        let mend = NearestName.mend(name.value, among: plan.tokens.map(\.name), noun: "token before this step")
+        refuse(name, "there is no token “\(name.value.prefix(40))” in the steps before; \(mend)")
+        return nil
+    }
+
+    // MARK: Network
+
+    private mutating func addPartition(_ entry: PartitionEntry, _ step: Located<StepEntry>, _ start: Duration)
+        -> Duration
+    {
+        let forms = [entry.between != nil, entry.place != nil, entry.from != nil || entry.to != nil]
+        guard forms.count(where: { $0 }) == 1 else {
+            refuse(step, "a partition says one of: between: [A, B]; place: A; from: A and to: B")
+            return start
+        }
+        var from = EndpointSet(nodes: [], control: false)
+        var to = from
+        if let between = entry.between {
+            guard between.value.count == 2 else {
+                refuse(between, "“between” takes two sides")
+                return start
+            }
+            (from, to) = (endpoints(between.value[0]), endpoints(between.value[1]))
+        } else if let name = entry.place {
+            guard let place = place(name.value, name) else { return start }
+            from.nodes = plan.nodes.indices.filter { plan.nodes[$0].place == place }
+            to.nodes = plan.nodes.indices.filter { plan.nodes[$0].place != place }
+            from.control = plan.controlPlace == place
+            to.control = !from.control
+            if from.nodes.isEmpty, !from.control { refuse(name, "nothing is in “\(name.value)”") }
+        } else {
+            guard let a = entry.from, let b = entry.to else {
+                refuse(step, "a one-way partition needs “from” and “to”")
+                return start
+            }
+            (from, to) = (endpoints(a), endpoints(b))
+        }
+        if from.control && to.control || from.nodes.contains(where: to.nodes.contains) {
+            refuse(step, "the two sides of a partition have members in common")
+        }
+        let partition = PlannedPartition(id: partitionCount, from: from, to: to, isSymmetric: entry.from == nil)
+        partitionCount += 1
+        emit(.cut(partition), at: start, step)
+        guard let end = ending(entry.duration, from: start) else { return start }
+        emit(.heal(partitions: [partition.id]), at: end, step)
+        return end
+    }
+
+    private mutating func addHeal(_ entry: HealEntry, _ step: Located<StepEntry>, _ time: Duration) {
+        if entry.step.value == "all" {
+            if partitionCount == 0 { refuse(entry.step, "there is no partition in the steps before") }
+            emit(.heal(partitions: Array(0..<partitionCount)), at: time, step)
+            return
+        }
+        guard let label = labels[entry.step.value] else {
+            let mend = NearestName.mend(entry.step.value, among: labelNames, noun: "labelled step before")
+            return refuse(entry.step, "there is no step labelled “\(entry.step.value.prefix(40))” before; \(mend)")
+        }
+        if label.partitions.isEmpty { refuse(entry.step, "the step “\(entry.step.value)” makes no partition") }
+        if label.start > time { refuse(entry.step, "the partition begins at \(Span(label.start)), after this heal") }
+        emit(.heal(partitions: label.partitions), at: time, step)
+    }
+
+    private mutating func addLinkChange(_ entry: LinkChangeEntry, _ step: Located<StepEntry>, _ start: Duration)
+        -> Duration
+    {
+        if entry.link.isEmpty { refuse(step, "this change says nothing; give it a delay or another property") }
+        var pairs: [(Int, Int)] = []
+        switch (entry.between, entry.inside) {
+        case (let between?, nil):
+            if let pair = placePair(between) { pairs.append(pair) }
+        case (nil, let inside?):
+            if let place = place(inside.value, inside) { pairs.append((place, place)) }
+        case (nil, nil):
+            for a in plan.places.indices { for b in plan.places.indices where a < b { pairs.append((a, b)) } }
+            if pairs.isEmpty { refuse(step, "there is one place only, so no link between places; use “in”") }
+        case (.some, .some): refuse(step, "a change is “between” places or “in” one, not both")
+        }
+        let before = pairs.map { PlannedLink(a: $0.0, b: $0.1, link: plan.link(between: $0.0, and: $0.1)) }
+        let after = before.map { link in
+            PlannedLink(a: link.a, b: link.b, link: properties(entry.link, over: link.link, step.position, step.path))
+        }
+        emit(.setLinks(after), at: start, step)
+        liveCannot("links are changed", step.position)
+        guard let end = ending(entry.duration, from: start) else { return start }
+        emit(.setLinks(before), at: end, step)
+        return end
+    }
+
+    private mutating func addFlow(_ entry: FlowEntry, _ step: Located<StepEntry>, _ start: Duration) -> Duration {
+        let from = select(entry.from)
+        let to = select(entry.to)
+        let packet = entry.packet?.value.bytes ?? 1200
+        if !Planner.isName(entry.name.value) {
+            refuse(entry.name, "“\(entry.name.value.prefix(40))” is no name; \(Planner.nameForm)")
+        }
+        if plan.flows.contains(where: { $0.name == entry.name.value }) {
+            refuse(entry.name, "the flow “\(entry.name.value)” stands twice")
+        }
+        if let located = entry.packet, !(64...1420).contains(packet) { refuse(located, "a packet has 64B to 1420B") }
+        guard from.count * to.count <= ScenarioLimits.maximumFlowPairs * 2 else {
+            refuse(step, "a flow has \(ScenarioLimits.maximumFlowPairs) pairs of nodes at most")
+            return start
+        }
+        let pairs = from.flatMap { a in to.filter { $0 != a }.map { PlannedFlow.Pair(from: a, to: $0) } }
+        if pairs.isEmpty { refuse(step, "the flow has no two different ends") }
+        if pairs.count > ScenarioLimits.maximumFlowPairs {
+            refuse(step, "a flow has \(ScenarioLimits.maximumFlowPairs) pairs of nodes at most")
+        }
+        let end = ending(entry.duration, from: start) ?? start
+        plan.flows.append(
+            PlannedFlow(
+                name: entry.name.value, pairs: pairs, bitsPerSecond: entry.rate.bitsPerSecond, packetBytes: packet,
+                start: start, duration: end - start))
+        emit(.startFlow(plan.flows.count - 1), at: start, step)
+        liveCannot("flows run", step.position)
+        return end
+    }
+
+    // MARK: Order
+
+    /// Follows the timeline once and refuses what can't happen in that order.
+    mutating func checkOrder() {
+        enum State { case off, running, crashed }
+        var states = [State](repeating: .off, count: plan.nodes.count)
+        var created = [Bool](repeating: false, count: plan.tokens.count)
+        var controlRuns = true
+        for step in plan.steps {
+            let position = DocumentPosition(line: step.line, column: 1)
+            func refused(_ message: String) { problems.append(DocumentError(message, position: position)) }
+            func first(_ nodes: [Int], not wanted: State) -> String? {
+                nodes.first { states[$0] != wanted }.map { plan.nodes[$0].name }
+            }
+            switch step.action {
+            case .createToken(let token): created[token] = true
+            case .revokeToken(let token), .enrol(_, let token):
+                if !created[token] {
+                    refused(
+                        "the token “\(plan.tokens[token].name)” is used at \(Span(step.time)), before it is created")
+                }
+                if case .enrol(let nodes, _) = step.action { for node in nodes { states[node] = .running } }
+            case .crash(let nodes):
+                if let node = first(nodes, not: .running) {
+                    refused("“\(node)” does not run at \(Span(step.time)), so it can't crash")
+                }
+                for node in nodes { states[node] = .crashed }
+            case .restart(let nodes):
+                if let node = first(nodes, not: .crashed) {
+                    refused("“\(node)” is not crashed at \(Span(step.time)), so it can't be restarted")
+                }
+                for node in nodes { states[node] = .running }
+            case .stopControl:
+                if !controlRuns { refused("the control plane is stopped already at \(Span(step.time))") }
+                controlRuns = false
+            case .startControl:
+                if controlRuns { refused("the control plane runs already at \(Span(step.time))") }
+                controlRuns = true
+            default: break
+            }
+            if problems.count >= ScenarioLimits.maximumProblems { return }
+        }
+    }
+}

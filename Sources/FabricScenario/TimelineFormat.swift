@@ -1,0 +1,219 @@
+internal import FabricCore
+internal import FabricDocument
+
+/// One entry of the timeline: when, and one thing to do.
+struct StepEntry: Decodable, Sendable {
+    var at: Located<Span>?
+    var every: Located<Span>?
+    var until: Located<Span>?
+    var over: Located<Span>?
+    var label: Located<String>?
+    var action: ActionEntry
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case at, every, until, over, label }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        at = try container.decodeIfPresent(Located<Span>.self, forKey: .at)
+        every = try container.decodeIfPresent(Located<Span>.self, forKey: .every)
+        until = try container.decodeIfPresent(Located<Span>.self, forKey: .until)
+        over = try container.decodeIfPresent(Located<Span>.self, forKey: .over)
+        label = try container.decodeIfPresent(Located<String>.self, forKey: .label)
+        action = try ActionEntry(from: decoder)
+    }
+}
+
+enum ActionEntry: Decodable, Sendable {
+    case token(TokenEntry)
+    case revokeToken(RevokeEntry)
+    case enrol(EnrolEntry)
+    case approve(NodesEntry)
+    case reject(NodesEntry)
+    case partition(PartitionEntry)
+    case heal(HealEntry)
+    case link(LinkChangeEntry)
+    case crash(OutageEntry)
+    case restart(NodesEntry)
+    case stopControl(ControlOutageEntry)
+    case startControl
+    case clock(ClockEntry)
+    case loseAnswers(LoseAnswersEntry)
+    case flow(FlowEntry)
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case token
+        case revokeToken = "revoke-token"
+        case enrol, approve, reject, partition, heal, link, crash, restart
+        case stopControl = "stop-control"
+        case startControl = "start-control"
+        case clock
+        case loseAnswers = "lose-answers"
+        case flow
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        let key = try SoleKey.find(
+            container, decoder, beside: StepEntry.CodingKeys.allCases.map(\.stringValue), noun: "step")
+        func decode<T: Decodable>(_ type: T.Type) throws -> T { try container.decode(type, forKey: key) }
+        switch key {
+        case .token: self = .token(try decode(TokenEntry.self))
+        case .revokeToken: self = .revokeToken(try decode(RevokeEntry.self))
+        case .enrol: self = .enrol(try decode(EnrolEntry.self))
+        case .approve: self = .approve(try decode(NodesEntry.self))
+        case .reject: self = .reject(try decode(NodesEntry.self))
+        case .partition: self = .partition(try decode(PartitionEntry.self))
+        case .heal: self = .heal(try decode(HealEntry.self))
+        case .link: self = .link(try decode(LinkChangeEntry.self))
+        case .crash: self = .crash(try decode(OutageEntry.self))
+        case .restart: self = .restart(try decode(NodesEntry.self))
+        case .stopControl: self = .stopControl(try decode(ControlOutageEntry.self))
+        case .startControl:
+            _ = try decode(NothingEntry.self)
+            self = .startControl
+        case .clock: self = .clock(try decode(ClockEntry.self))
+        case .loseAnswers: self = .loseAnswers(try decode(LoseAnswersEntry.self))
+        case .flow: self = .flow(try decode(FlowEntry.self))
+        }
+    }
+}
+
+struct TokenEntry: Decodable, Sendable {
+    var name: Located<String>
+    var uses: Located<Int>?
+    var lifetime: Located<Span>?
+    var domains: Located<[String]>?
+    var namePrefix: String?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case name, uses, lifetime, domains
+        case namePrefix = "name-prefix"
+    }
+}
+
+struct RevokeEntry: Decodable, Sendable {
+    var name: Located<String>
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case name }
+}
+
+struct EnrolEntry: Decodable, Sendable {
+    var nodes: Selector
+    var token: Located<String>
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case nodes, token }
+}
+
+struct NodesEntry: Decodable, Sendable {
+    var nodes: Selector
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case nodes }
+}
+
+/// Nodes that go away, for a while or until they are restarted.
+struct OutageEntry: Decodable, Sendable {
+    var nodes: Selector
+    var duration: Located<Span>?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case nodes
+        case duration = "for"
+    }
+}
+
+struct ControlOutageEntry: Decodable, Sendable {
+    var duration: Located<Span>?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case duration = "for" }
+
+    init(from decoder: any Decoder) throws {
+        if try decoder.singleValueContainer().decodeNil() { return }
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        duration = try container.decodeIfPresent(Located<Span>.self, forKey: .duration)
+    }
+}
+
+/// `start-control:` or `start-control: {}`.
+struct NothingEntry: Decodable, Sendable {
+    enum CodingKeys: String, CodingKey, CaseIterable { case none }
+
+    init(from decoder: any Decoder) throws {
+        let source = decoder as? any DocumentSource
+        if case .null? = source?.node.value { return }
+        guard let members = source?.node.object, members.isEmpty else {
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: decoder.codingPath, debugDescription: "nothing may stand here; write {}"))
+        }
+    }
+}
+
+/// `between` cuts both ways, `from`/`to` one way, `place` cuts a place off from all others.
+struct PartitionEntry: Decodable, Sendable {
+    var between: Located<[Selector]>?
+    var place: Located<String>?
+    var from: Selector?
+    var to: Selector?
+    var duration: Located<Span>?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case between, place, from, to
+        case duration = "for"
+    }
+}
+
+struct HealEntry: Decodable, Sendable {
+    /// A label of a partition, or `all`.
+    var step: Located<String>
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case step }
+}
+
+struct LinkChangeEntry: Decodable, Sendable {
+    var between: Located<[String]>?
+    var inside: Located<String>?
+    var duration: Located<Span>?
+    var link: LinkEntry
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case between
+        case inside = "in"
+        case duration = "for"
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        between = try container.decodeIfPresent(Located<[String]>.self, forKey: .between)
+        inside = try container.decodeIfPresent(Located<String>.self, forKey: .inside)
+        duration = try container.decodeIfPresent(Located<Span>.self, forKey: .duration)
+        link = try LinkEntry(from: decoder.container(keyedBy: LinkEntry.CodingKeys.self))
+    }
+}
+
+/// A wall clock set forward or back; monotonic clocks go on.
+struct ClockEntry: Decodable, Sendable {
+    var nodes: Selector
+    var jump: Located<Span>
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case nodes, jump }
+}
+
+struct LoseAnswersEntry: Decodable, Sendable {
+    var request: RequestKind
+    var count: Located<Int>?
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case request, count }
+}
+
+struct FlowEntry: Decodable, Sendable {
+    var name: Located<String>
+    var from: Selector
+    var to: Selector
+    var rate: BitRate
+    var packet: Located<ByteSize>?
+    var duration: Located<Span>
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case name, from, to, rate, packet
+        case duration = "for"
+    }
+}
