@@ -2,7 +2,8 @@ internal import CFabricPcap
 internal import Glibc
 internal import Synchronization
 
-/// Frames from an interface of the network namespace of the thread that makes this; afterwards any one thread may use it.
+/// Frames from an interface of the network namespace of the thread that makes this; afterwards any one thread may use
+/// it.
 public final class LiveCapture {
     public struct Options: Sendable {
         /// Bytes kept of each frame; the default keeps even what offloading made larger than an IP packet.

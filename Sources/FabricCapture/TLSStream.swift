@@ -28,8 +28,9 @@ public enum TLSViolation: Hashable, Sendable, CustomStringConvertible {
 /// One direction of a TLS 1.3 connection (RFC 8446), as an onlooker without keys can check it.
 ///
 /// It must begin with a handshake record that holds the side's hello; a ServerHello must pick 0x0304 in
-/// supported_versions (43), a ClientHello must offer it. Then only well-formed records follow: change_cipher_spec (20),
-/// application_data (23), and until the first of those alerts (21). A HelloRetryRequest allows one more hello of each side.
+/// supported_versions (43), a ClientHello must offer it. Then only well-formed records follow: change_cipher_spec
+/// (20), application_data (23), and until the first of those alerts (21). A HelloRetryRequest allows one more hello
+/// of each side.
 struct TLSStream {
     enum Side: Sendable { case client, server }
 

@@ -2,8 +2,8 @@ internal import CFabricLinux
 internal import FabricCore
 internal import Glibc
 
-/// A program that this process started, in a process group of its own (so that a Ctrl-C reaches only this process, which
-/// then ends its children in order).
+/// A program that this process started, in a process group of its own (so that a Ctrl-C reaches only this process,
+/// which then ends its children in order).
 public final class ChildProcess {
     public enum Output: Sendable {
         case inherit
@@ -105,7 +105,8 @@ public final class ChildProcess {
         }
     }
 
-    /// Feeds the program's input and collects its output, all at once, so that no side waits on a full pipe. Closes the three.
+    /// Feeds the program's input and collects its output, all at once, so that no side waits on a full pipe. Closes
+    /// the three.
     private static func exchange(
         input: [UInt8], _ inputWrite: Int32, _ outputRead: Int32, _ errorsRead: Int32
     ) -> (output: String, errors: String) {

@@ -3,8 +3,8 @@ public import FabricCore
 
 /// Preallocated packets with their addresses: what one `recvmmsg` or `sendmmsg` moves.
 ///
-/// A driver makes its batches once. After `UDPSocket.receive` the first `count` entries hold datagrams and their sources;
-/// before `UDPSocket.send` the driver fills entries, gives each its destination and sets `count`.
+/// A driver makes its batches once. After `UDPSocket.receive` the first `count` entries hold datagrams and their
+/// sources; before `UDPSocket.send` the driver fills entries, gives each its destination and sets `count`.
 public struct DatagramBatch: ~Copyable {
     /// The most entries of one batch.
     public static let maximumCapacity = Int(FABRIC_UDP_BATCH)

@@ -2,10 +2,12 @@ internal import CFabricLinux
 public import FabricCore
 internal import Glibc
 
-/// One thread's loop over file descriptors, one deadline, a mailbox and signals. It blocks in epoll_wait and nowhere else.
+/// One thread's loop over file descriptors, one deadline, a mailbox and signals. It blocks in epoll_wait and nowhere
+/// else.
 ///
 /// Each turn runs `beforeWaiting` (the place to set the deadline), waits, then runs what is due: readable descriptors
-/// first, then posted closures, then signals, then the deadline. Everything but `mailbox` belongs to the thread that calls `run`.
+/// first, then posted closures, then signals, then the deadline. Everything but `mailbox` belongs to the thread that
+/// calls `run`.
 public final class EventLoop {
     private enum Source {
         case descriptor(() -> Void)

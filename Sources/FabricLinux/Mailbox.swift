@@ -22,7 +22,8 @@ public final class Mailbox: Sendable {
         state.withLock { state in
             guard state.isOpen, state.waiting.count < Mailbox.limit else { return false }
             state.waiting.append(work)
-            // Under the lock, so that the loop can't close the descriptor in between. One wake-up serves the whole batch.
+            // Under the lock, so that the loop can't close the descriptor in between. One wake-up serves the whole
+            // batch.
             if state.waiting.count == 1 { _ = fabric_eventfd_signal(descriptor) }
             return true
         }

@@ -66,8 +66,8 @@ public final class NetworkNamespace {
         try ChildProcess(executing(arguments), output: output)
     }
 
-    /// Runs `body` on a new thread inside the namespace and waits for it. Descriptors opened there (sockets, captures, TUN
-    /// devices) stay bound to the namespace and may be used from any thread.
+    /// Runs `body` on a new thread inside the namespace and waits for it. Descriptors opened there (sockets,
+    /// captures, TUN devices) stay bound to the namespace and may be used from any thread.
     public func withThread<Value>(_ body: () throws -> Value) throws -> Value {
         try runOnThread {
             try check(fabric_enter_network_namespace(self.path), "enter the network namespace \(self.name)")

@@ -34,9 +34,9 @@ public enum StateDirectoryError: Error, Hashable, Sendable, CustomStringConverti
 
 /// A directory of small durable files, owned by one process.
 ///
-/// The directory is 0700, its files 0600, and both belong to the user who runs this; anything else is refused. A file is
-/// replaced whole: written beside, synced, renamed over, and the directory synced, so that a crash leaves the old contents
-/// or the new. Temporary files that a crash left are removed on opening.
+/// The directory is 0700, its files 0600, and both belong to the user who runs this; anything else is refused. A file
+/// is replaced whole: written beside, synced, renamed over, and the directory synced, so that a crash leaves the old
+/// contents or the new. Temporary files that a crash left are removed on opening.
 public final class StateDirectory {
     /// Bytes of one file.
     public static let maximumFileBytes: Int64 = 16 << 20

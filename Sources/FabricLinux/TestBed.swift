@@ -1,14 +1,15 @@
 public import FabricCore
 
-/// A small internet made of network namespaces: one router, one subnet per place, and per node a namespace with a veth to
-/// the router.
+/// A small internet made of network namespaces: one router, one subnet per place, and per node a namespace with a
+/// veth to the router.
 ///
 /// ```
 ///   node a1 [eth0 10.1.0.2/32] ──veth── [v0]  router  [v2] ──veth── [eth0 10.2.0.2/32] node b1
 ///   node a2 [eth0 10.1.0.3/32] ──veth── [v1] (forwards)
 /// ```
-/// Every packet between two nodes is forwarded by the router, also within a place; cuts are rules in its forward chain.
-/// Nothing exists outside the namespaces, and `tearDown` removes them all. The caller tears down when it is interrupted.
+/// Every packet between two nodes is forwarded by the router, also within a place; cuts are rules in its forward
+/// chain. Nothing exists outside the namespaces, and `tearDown` removes them all. The caller tears down when it is
+/// interrupted.
 public final class TestBed {
     public struct Place: Sendable {
         public let name: String
@@ -153,8 +154,8 @@ public final class TestBed {
         try applyCuts()
     }
 
-    /// Ends every program that was started here and removes every namespace. It goes on where a step fails, may be called
-    /// again, and returns what could not be removed.
+    /// Ends every program that was started here and removes every namespace. It goes on where a step fails, may be
+    /// called again, and returns what could not be removed.
     @discardableResult
     public func tearDown() -> [any Error] {
         var failures: [any Error] = []

@@ -62,8 +62,8 @@ public final class UDPSocket {
 
     /// Fills `batch` with what has arrived and returns the number of entries in use; 0 when there is nothing.
     ///
-    /// An entry may be empty (a datagram without payload, or one that did not fit): skip it. Throws only when the socket
-    /// itself is unusable.
+    /// An entry may be empty (a datagram without payload, or one that did not fit): skip it. Throws only when the
+    /// socket itself is unusable.
     @discardableResult
     public func receive(into batch: inout DatagramBatch) throws(SystemError) -> Int {
         batch.count = 0
