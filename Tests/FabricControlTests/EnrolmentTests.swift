@@ -1,0 +1,51 @@
+import FabricControl
+import FabricCore
+import FabricDocument
+import FabricOperator
+import FabricWire
+import Testing
+
+@Suite("Enrolment")
+struct EnrolmentTests {
+    @Test func `a host joins, from cluster and token to certificate, snapshot and heartbeat`() throws {
+        let bench = try Bench()
+        try bench.activateCluster()
+        let (token, tokenID) = try bench.makeToken()
+        let first = try bench.join("first", token)
+        let second = try bench.join("second", token)
+        bench.advance(.seconds(1))
+
+        let updates = try JSON.decode(
+            ControlAPI.Updates.self, from: try bench.reply(first.updates(trust: 0), peer: first.facts).body)
+        let trust = try #require(updates.trust).unverified(TrustMetadata.self)
+        let snapshot = try #require(updates.snapshot).open(
+            Snapshot.self, keys: trust.snapshotKeys.map(\.bytes), threshold: 1, bench.cryptography)
+        #expect(snapshot.audience == first.node)
+        #expect(snapshot.domains.map(\.id.text) == ["blue", "fabric"])
+        #expect(snapshot.domains.allSatisfy { $0.peers == [second.node] })
+        #expect(snapshot.members.count == 1)
+        let admission = try snapshot.members[0].open(
+            Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: 1, bench.cryptography)
+        #expect(admission.node == second.node)
+
+        let beat = try JSON.decode(
+            ControlAPI.HeartbeatReply.self,
+            from: try bench.reply(
+                first.heartbeat(at: bench.now.wall, applied: snapshot.version, record: try first.record(sequence: 7)),
+                peer: first.facts
+            ).body)
+        #expect(beat.snapshotVersion == snapshot.version)
+        #expect(beat.recordSequence == 7)
+        let seen = try JSON.decode(
+            ControlAPI.Updates.self, from: try bench.reply(second.updates(), peer: second.facts).body)
+        #expect(try seen.records.map { try $0.unverified(PeerRecord.self).node } == [first.node])
+
+        let node = try bench.ask(bench.calls.node(first.node, in: bench.cluster.cluster))
+        #expect(node.health == "online")
+        #expect(node.name == "first")
+        #expect(node.capabilities == ["can_route_mesh"])
+        #expect(node.certificateSerial?.bytes == first.facts?.serial)
+        #expect(try bench.ask(bench.calls.token(tokenID, in: bench.cluster.cluster)).used == 2)
+        #expect(try bench.ask(bench.calls.cluster(bench.cluster.cluster)).nodes == 2)
+    }
+}
