@@ -1,2 +1,61 @@
+// A SQLite VFS whose files are somebody else's: every file operation becomes a call through a table of functions.
+// sqlite3.h stays out of this header, so that Swift sees one declaration of SQLite, not two.
 #pragma once
-#include <sqlite3.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What an operation answers.
+enum {
+    FABRIC_DISK_OK = 0,
+    FABRIC_DISK_FULL = 1,
+    FABRIC_DISK_NOT_FOUND = 2,
+    FABRIC_DISK_FAILED = 3,
+};
+
+// `context` goes to the functions on names, `file` (what `open` gave) to the functions on files.
+typedef struct fabric_disk {
+    void *context;
+    int (*open)(void *context, const char *name, void **file);
+    int (*remove)(void *context, const char *name);
+    int (*exists)(void *context, const char *name);
+    void (*randomness)(void *context, void *buffer, int count);
+    // Returns the number of bytes read, or -1.
+    int (*read)(void *file, void *buffer, int count, int64_t offset);
+    int (*write)(void *file, const void *buffer, int count, int64_t offset);
+    int (*truncate)(void *file, int64_t size);
+    int (*sync)(void *file);
+    // Returns the size in bytes, or -1.
+    int64_t (*size)(void *file);
+    void (*close)(void *file);
+} fabric_disk;
+
+typedef struct fabric_vfs fabric_vfs;
+
+// Registers a VFS under a name of its own in this process; never as the default. NULL when there is no memory, or when
+// SQLite was initialised before without URI file names. `disk.context` must outlive the VFS.
+fabric_vfs *fabric_vfs_create(fabric_disk disk);
+// To be called when no connection uses it.
+void fabric_vfs_destroy(fabric_vfs *vfs);
+const char *fabric_vfs_name(const fabric_vfs *vfs);
+
+// Seeds the generator that SQLite keeps for the whole process (WAL salts, journal nonces), so that a run can be
+// repeated. `seed` must not be 0.
+void fabric_sqlite_seed(int seed);
+
+// The name of parameter `index` (from 1) of a prepared statement, `$1` for instance; NULL when there is none.
+const char *fabric_sqlite_parameter_name(void *statement, int index);
+int fabric_sqlite_parameter_count(void *statement);
+// Binds a blob of no bytes, which is not NULL.
+int fabric_sqlite_bind_empty_blob(void *statement, int index);
+
+// Takes an exclusive lock on the whole of an open file that lasts as long as the open file description (an OFD lock).
+// It excludes other such openers, in this process too, and programs that use POSIX locks, as the sqlite3 shell does.
+// Returns 0, or errno.
+int fabric_lock_file(int descriptor);
+
+#ifdef __cplusplus
+}
+#endif
