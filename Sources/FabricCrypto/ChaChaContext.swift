@@ -62,8 +62,10 @@ final class ChaChaContext {
     func seal(_ bytes: UnsafeMutableRawPointer, count: Int, nonce: ChaChaNonce) {
         let pointer = bytes.assumingMemoryBound(to: UInt8.self)
         var written: Int32 = 0
-        let done = nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
-            & (count == 0 ? 1 : EVP_EncryptUpdate(context, pointer, &written, pointer, Int32(truncatingIfNeeded: count)))
+        let done =
+            nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
+            & (count == 0
+                ? 1 : EVP_EncryptUpdate(context, pointer, &written, pointer, Int32(truncatingIfNeeded: count)))
             & EVP_EncryptFinal_ex(context, pointer + count, &written)
             & EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, bytes + count)
         precondition(done == 1, "OpenSSL failed to encrypt")
@@ -74,9 +76,11 @@ final class ChaChaContext {
     func open(_ bytes: UnsafeMutableRawPointer, count: Int, nonce: ChaChaNonce) -> Bool {
         let pointer = bytes.assumingMemoryBound(to: UInt8.self)
         var written: Int32 = 0
-        let ready = nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
+        let ready =
+            nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
             & EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, 16, bytes + count)
-            & (count == 0 ? 1 : EVP_DecryptUpdate(context, pointer, &written, pointer, Int32(truncatingIfNeeded: count)))
+            & (count == 0
+                ? 1 : EVP_DecryptUpdate(context, pointer, &written, pointer, Int32(truncatingIfNeeded: count)))
         precondition(ready == 1, "OpenSSL failed to decrypt")
         return EVP_DecryptFinal_ex(context, pointer + count, &written) == 1
     }
@@ -124,7 +128,8 @@ final class ChaChaContext {
 
     private func authenticate(_ data: [UInt8], nonce: ChaChaNonce) {
         var written: Int32 = 0
-        let done = nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
+        let done =
+            nonce.withBytes { EVP_CipherInit_ex2(context, nil, nil, $0, -1, nil) }
             & (data.isEmpty ? 1 : EVP_CipherUpdate(context, nil, &written, data, Int32(data.count)))
         precondition(done == 1, "OpenSSL failed to authenticate data")
     }

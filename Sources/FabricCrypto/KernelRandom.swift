@@ -8,8 +8,8 @@ public final class KernelRandom: RandomSource {
 
     public init() {}
 
-    /// Blocks only before the kernel's generator is first seeded. Ends the process when the kernel gives nothing: without
-    /// randomness there is no key to go on with.
+    /// Blocks only before the kernel's generator is first seeded. Ends the process when the kernel gives nothing:
+    /// without randomness there is no key to go on with.
     public func fill(_ buffer: UnsafeMutableRawBufferPointer) {
         var offset = 0
         while offset < buffer.count {

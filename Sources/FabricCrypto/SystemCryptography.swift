@@ -1,7 +1,8 @@
 internal import Crypto
 public import FabricCore
 
-/// The primitives as this machine has them: BLAKE2s and ChaCha20-Poly1305 from Debian's OpenSSL, the rest from swift-crypto.
+/// The primitives as this machine has them: BLAKE2s and ChaCha20-Poly1305 from Debian's OpenSSL, the rest from
+/// swift-crypto.
 ///
 /// Contexts are kept and reused between calls, so an instance belongs to one thread at a time. So does each of its
 /// packet keys and each direction of one: a thread that seals and a thread that opens may share a packet key.

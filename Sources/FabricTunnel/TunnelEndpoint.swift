@@ -7,9 +7,9 @@ public import FabricCore
 ///  2. drains `nextTransmit` until it is nil, then `nextEvent` likewise;
 ///  3. asks `nextDeadline` and arranges to call `handleDeadline`.
 ///
-/// Calls never overlap; the instance belongs to one thread at a time. Sessions are made lazily: the first packet to a peer
-/// starts the handshake and waits for it. Which domain a datagram belongs to is told by the receiver index, unique across
-/// the endpoint, or for an initiation by the static key under which its mac1 is valid.
+/// Calls never overlap; the instance belongs to one thread at a time. Sessions are made lazily: the first packet to a
+/// peer starts the handshake and waits for it. Which domain a datagram belongs to is told by the receiver index, unique
+/// across the endpoint, or for an initiation by the static key under which its mac1 is valid.
 public final class TunnelEndpoint {
     /// Behind a pointer, so that the packet path pays no exclusivity checks.
     let state: UnsafeMutablePointer<EndpointState>
@@ -26,8 +26,8 @@ public final class TunnelEndpoint {
 
     // MARK: Domains and peers
 
-    /// Adds a domain with its X25519 private key (32 bytes). `mtu` is the interface's; padding never passes it. Nil for a
-    /// malformed key, a domain or key that is there already, or when `TunnelLimits.maximumDomains` is reached.
+    /// Adds a domain with its X25519 private key (32 bytes). `mtu` is the interface's; padding never passes it. Nil for
+    /// a malformed key, a domain or key that is there already, or when `TunnelLimits.maximumDomains` is reached.
     @discardableResult
     public func addDomain(id: RoutingDomainID, privateKey: [UInt8], mtu: Int = .max) -> DomainHandle? {
         state.pointee.addDomain(id, privateKey, mtu)
@@ -42,14 +42,14 @@ public final class TunnelEndpoint {
     public func publicKey(of id: RoutingDomainID) -> [UInt8]? { state.pointee.publicKey(of: id) }
 
     /// Adds a peer. Nil for an unknown domain, a malformed or our own key, a peer that is there already, a persistent
-    /// keepalive below 1 s, or when `TunnelLimits.maximumPeers` is reached. A prefix that another peer of the domain has
-    /// moves to the new one.
+    /// keepalive below 1 s, or when `TunnelLimits.maximumPeers` is reached. A prefix that another peer of the domain
+    /// has moves to the new one.
     public func addPeer(domain: RoutingDomainID, _ configuration: PeerConfiguration) -> PeerHandle? {
         state.pointee.addPeer(domain, configuration)
     }
 
-    /// Changes a peer; its sessions stay. A nil endpoint leaves the known one, time stamps only rise. False for a removed
-    /// peer, another public key, or what `addPeer` refuses.
+    /// Changes a peer; its sessions stay. A nil endpoint leaves the known one, time stamps only rise. False for a
+    /// removed peer, another public key, or what `addPeer` refuses.
     @discardableResult
     public func updatePeer(_ peer: PeerHandle, _ configuration: PeerConfiguration) -> Bool {
         state.pointee.updatePeer(peer, configuration)
@@ -91,13 +91,14 @@ public final class TunnelEndpoint {
         return state.pointee.send(handle, &packet, now)
     }
 
-    /// Takes a datagram from the socket. Unless the outcome is `packet`, the contents of the buffer are undefined after.
+    /// Takes a datagram from the socket. Unless the outcome is `packet`, the contents of the buffer are undefined
+    /// after.
     public func receive(_ datagram: inout PacketBuffer, from source: Endpoint, now: Now) -> ReceiveOutcome {
         state.pointee.receive(&datagram, from: source, now)
     }
 
-    /// The next datagram of the endpoint's own: handshakes, keepalives, cookie replies, staged packets. The buffer holds
-    /// it when the result is not nil. Call it until it is nil.
+    /// The next datagram of the endpoint's own: handshakes, keepalives, cookie replies, staged packets. The buffer
+    /// holds it when the result is not nil. Call it until it is nil.
     public func nextTransmit(into buffer: inout PacketBuffer) -> Endpoint? { state.pointee.nextTransmit(into: &buffer) }
 
     public func nextEvent() -> TunnelEvent? { state.pointee.events.popFirst() }
@@ -120,7 +121,8 @@ public final class TunnelEndpoint {
         set { state.pointee.isUnderLoad = newValue }
     }
 
-    /// Off unless set. Then every handshake yields an entry with private keys, for decrypting a capture while debugging.
+    /// Off unless set. Then every handshake yields an entry with private keys, for decrypting a capture while
+    /// debugging.
     public var isKeyLogging: Bool {
         get { state.pointee.isKeyLogging }
         set { state.pointee.isKeyLogging = newValue }

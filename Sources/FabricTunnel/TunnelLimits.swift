@@ -1,4 +1,5 @@
-/// The sizes of an endpoint's tables and queues, and the message counts of a key. Timers are the protocol's own and fixed.
+/// The sizes of an endpoint's tables and queues, and the message counts of a key. Timers are the protocol's own and
+/// fixed.
 public struct TunnelLimits: Sendable {
     /// The protocol's own: 2^60.
     public static let protocolRekeyAfterMessages: UInt64 = 1 << 60

@@ -1,7 +1,7 @@
 public import FabricCore
 
-/// A peer of an endpoint: a place in its table and how often the place has been used. A handle of a removed peer matches
-/// nothing.
+/// A peer of an endpoint: a place in its table and how often the place has been used. A handle of a removed peer
+/// matches nothing.
 public struct PeerHandle: Hashable, Comparable, Sendable, CustomStringConvertible {
     let slot: UInt32
     let generation: UInt32

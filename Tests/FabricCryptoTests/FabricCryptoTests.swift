@@ -31,7 +31,9 @@ private func counted(_ range: Range<Int>) -> [UInt8] { range.map { UInt8(truncat
     @Test(
         "Keyed BLAKE2s of 16 bytes matches the reference code",
         arguments: [
-            (32, 0, "9536f9b267655743dee97b8a670f9f53"), (32, 1, "13bacfb85b48a1223c595f8c1e7e82cb"), (32, 64, "f1efa90d2547036841ecd3627fafbc36"), (16, 65, "9018c671bb7e94a6d540a91765bbecad"), (1, 255, "a0dc2a83a1ad9a9179db4a0bd4cbaa82"),
+            (32, 0, "9536f9b267655743dee97b8a670f9f53"), (32, 1, "13bacfb85b48a1223c595f8c1e7e82cb"),
+            (32, 64, "f1efa90d2547036841ecd3627fafbc36"), (16, 65, "9018c671bb7e94a6d540a91765bbecad"),
+            (1, 255, "a0dc2a83a1ad9a9179db4a0bd4cbaa82"),
             (32, 300, "b1ab4fe31bcfdb3d499544f78b9a51ad"),
         ])
     func keyed(key: Int, data: Int, expected: String) {
@@ -48,7 +50,11 @@ private func counted(_ range: Range<Int>) -> [UInt8] { range.map { UInt8(truncat
     @Test(
         "HMAC-BLAKE2s matches the reference code",
         arguments: [
-            (32, 0, "e2641d24dfa8dd89e8cb77f1cdc77d8c006e5bebdfc4d6a3a3a6f8d5b7586fb0"), (32, 1, "3c657ea8362eeb115466cc90a81a36d2994b7153729c01f50a19be2ca3cce643"), (64, 100, "647576eb06d7546ce6db9b3c0c1509a64cc7fae9cb732ee3845e7b486ad26edc"), (65, 32, "f2f02c70aed8816934fb1e9ef3ef5bfcd4485664bba8e1da8a90b59862f390b2"), (0, 3, "76e35a07e2d397d088ab0555ccf434c033f23f2f86e8d72f458013b431dfbdc2"),
+            (32, 0, "e2641d24dfa8dd89e8cb77f1cdc77d8c006e5bebdfc4d6a3a3a6f8d5b7586fb0"),
+            (32, 1, "3c657ea8362eeb115466cc90a81a36d2994b7153729c01f50a19be2ca3cce643"),
+            (64, 100, "647576eb06d7546ce6db9b3c0c1509a64cc7fae9cb732ee3845e7b486ad26edc"),
+            (65, 32, "f2f02c70aed8816934fb1e9ef3ef5bfcd4485664bba8e1da8a90b59862f390b2"),
+            (0, 3, "76e35a07e2d397d088ab0555ccf434c033f23f2f86e8d72f458013b431dfbdc2"),
         ])
     func hmac(key: Int, data: Int, expected: String) {
         #expect(cryptography.hmacBLAKE2s(key: counted(0..<key), counted(0..<data)) == hex(expected))

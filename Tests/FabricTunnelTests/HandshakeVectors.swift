@@ -3,9 +3,9 @@
 import FabricCore
 
 enum HandshakeVectors {
-    static let initiatorIndex: UInt32 = 0x11223344
-    static let responderIndex: UInt32 = 0xA1B2C3D4
-    static let wallSeconds: Int64 = 1800000000
+    static let initiatorIndex: UInt32 = 0x1122_3344
+    static let responderIndex: UInt32 = 0xA1B2_C3D4
+    static let wallSeconds: Int64 = 1_800_000_000
     static let initiatorPrivate = Hex.decode(
         "0c462561a1dc774d972e16dfea989c5d6fcef75db739e9b13263ea32eb316ddd")!
     static let responderPrivate = Hex.decode(

@@ -93,7 +93,8 @@ struct CookieJar {
     mutating func sent(mac1: [UInt8]) { lastMAC1 = mac1 }
 
     /// False when the reply is not about the last message sent, or not authentic.
-    mutating func take(_ reply: CookieReply, cookieKey: [UInt8], now: Instant, _ cryptography: any Cryptography) -> Bool {
+    mutating func take(_ reply: CookieReply, cookieKey: [UInt8], now: Instant, _ cryptography: any Cryptography) -> Bool
+    {
         guard let lastMAC1,
             let cookie = cryptography.xchachaOpen(
                 key: cookieKey, nonce: reply.nonce, reply.encryptedCookie, authenticating: lastMAC1)

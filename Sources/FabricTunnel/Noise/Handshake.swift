@@ -1,6 +1,7 @@
 package import FabricCore
 
-/// WireGuard's handshake, Noise_IKpsk2, as functions of keys, bytes and given randomness. It holds no clock and no table.
+/// WireGuard's handshake, Noise_IKpsk2, as functions of keys, bytes and given randomness. It holds no clock and no
+/// table.
 ///
 /// ```
 /// initiator                                responder
@@ -69,8 +70,8 @@ package enum Handshake {
         )
     }
 
-    /// An initiation whose sender's static key is read, but not yet proven: only the time stamp's key needs the sender's
-    /// private key.
+    /// An initiation whose sender's static key is read, but not yet proven: only the time stamp's key needs the
+    /// sender's private key.
     package struct OpenedInitiation {
         package let peer: [UInt8]
         package let remoteIndex: UInt32

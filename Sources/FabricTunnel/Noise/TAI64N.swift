@@ -16,7 +16,8 @@ public struct TAI64N: Hashable, Comparable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
-    /// The label of `wall`, rounded down to the grain. Leap seconds are not counted, as in WireGuard: the offset is 10 s.
+    /// The label of `wall`, rounded down to the grain. Leap seconds are not counted, as in WireGuard: the offset is 10
+    /// s.
     public init(_ wall: WallTime) {
         let remainder = UInt32(truncatingIfNeeded: wall.nanoseconds &- wall.seconds &* 1_000_000_000)
         seconds = UInt64(bitPattern: (1 << 62) &+ 10 &+ wall.seconds)

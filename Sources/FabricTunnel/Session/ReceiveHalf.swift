@@ -21,8 +21,8 @@ public struct ReceiveHalf: ~Copyable {
         self.rejectAfterMessages = min(rejectAfterMessages, TunnelLimits.protocolRejectAfterMessages)
     }
 
-    /// Opens a transport datagram (32 bytes or more, its type and index judged by the caller) in place. When it opened, the
-    /// buffer holds the padded IP packet, or nothing for a keepalive.
+    /// Opens a transport datagram (32 bytes or more, its type and index judged by the caller) in place. When it opened,
+    /// the buffer holds the padded IP packet, or nothing for a keepalive.
     public mutating func open(_ datagram: inout PacketBuffer) -> Outcome {
         let outcome = open(datagram.bytes.baseAddress!, length: datagram.count)
         if outcome == .opened {
@@ -32,8 +32,9 @@ public struct ReceiveHalf: ~Copyable {
         return outcome
     }
 
-    /// Opens datagrams that UDP_GRO delivered as one: `stride` bytes each, the last `lastLength`. `results` takes for each
-    /// the length of its padded IP packet, which begins 16 bytes into the slot, or the negative raw value of why not.
+    /// Opens datagrams that UDP_GRO delivered as one: `stride` bytes each, the last `lastLength`. `results` takes for
+    /// each the length of its padded IP packet, which begins 16 bytes into the slot, or the negative raw value of why
+    /// not.
     public mutating func openSegments(
         _ slots: UnsafeMutableRawPointer, count: Int, stride: Int, lastLength: Int,
         results: UnsafeMutableBufferPointer<Int32>

@@ -30,9 +30,9 @@ public struct SendHalf: ~Copyable {
                 >= TransportHeader.paddingMultiple - 1 + TransportHeader.tagLength
     }
 
-    /// Makes the IP packet in `packet` a datagram, in place: header before it, padding and tag behind it. An empty packet
-    /// makes a keepalive. The buffer has its headroom (16 bytes) and tailroom (31). False, and the packet is as it was,
-    /// when the key is exhausted.
+    /// Makes the IP packet in `packet` a datagram, in place: header before it, padding and tag behind it. An empty
+    /// packet makes a keepalive. The buffer has its headroom (16 bytes) and tailroom (31). False, and the packet is as
+    /// it was, when the key is exhausted.
     public mutating func seal(_ packet: inout PacketBuffer, mtu: Int) -> Bool {
         guard !isExhausted else { return false }
         let length = packet.count
@@ -49,8 +49,8 @@ public struct SendHalf: ~Copyable {
     /// slot: | room for header (16) | IP packet | room for padding and tag |
     /// ```
     /// All packets but the last are `packetLength` long; with `stride` equal to the datagram's length (32 more than the
-    /// padded packet) the slots are what UDP_SEGMENT takes. Returns the bytes from the first slot to the end of the last
-    /// datagram, or nil, and nothing is sealed, when the key would be exhausted.
+    /// padded packet) the slots are what UDP_SEGMENT takes. Returns the bytes from the first slot to the end of the
+    /// last datagram, or nil, and nothing is sealed, when the key would be exhausted.
     public mutating func sealSegments(
         _ slots: UnsafeMutableRawPointer, count: Int, stride: Int, packetLength: Int, lastPacketLength: Int, mtu: Int
     ) -> Int? {
@@ -70,7 +70,9 @@ public struct SendHalf: ~Copyable {
     @inline(__always)
     private mutating func seal(_ datagram: UnsafeMutableRawPointer, length: Int, padded: Int) {
         let contents = datagram + TransportHeader.length
-        if padded > length { (contents + length).initializeMemory(as: UInt8.self, repeating: 0, count: padded - length) }
+        if padded > length {
+            (contents + length).initializeMemory(as: UInt8.self, repeating: 0, count: padded - length)
+        }
         TransportHeader.write(to: datagram, receiverIndex: receiverIndex, counter: nextCounter)
         key.seal(contents, count: padded, counter: nextCounter)
         nextCounter += 1

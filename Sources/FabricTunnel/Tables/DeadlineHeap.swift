@@ -1,4 +1,5 @@
-/// When each peer next wants to be looked at: a binary heap with the peers' places in it, so that a peer's entry can move.
+/// When each peer next wants to be looked at: a binary heap with the peers' places in it, so that a peer's entry can
+/// move.
 ///
 /// An entry may be earlier than the peer's earliest timer, never later: timers that move away from now, as most do with
 /// every packet, leave the heap alone. Ties go to the lower slot, so that the order depends on nothing else.

@@ -1,7 +1,7 @@
 /// Receiver indexes of one socket: which peer, and which of its sessions (none while its handshake runs).
 ///
-/// Indexes are random, so they are their own hash; the other side can't choose ours. Open addressing with linear probing,
-/// at most half full, in memory of its own so that the packet path pays for no reference counts.
+/// Indexes are random, so they are their own hash; the other side can't choose ours. Open addressing with linear
+/// probing, at most half full, in memory of its own so that the packet path pays for no reference counts.
 struct IndexTable: ~Copyable {
     struct Entry {
         var index: UInt32

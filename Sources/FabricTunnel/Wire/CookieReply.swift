@@ -5,8 +5,9 @@
 ///      0     4  type = 3, reserved = 0
 ///      4     4  receiver index: the sender index of the message answered
 ///      8    24  nonce
-///     32    32  cookie, encrypted (16 + tag 16) by XChaCha20-Poly1305 with the key HASH("cookie--" || static key of the
-///               one under load); the mac1 of the message answered is authenticated with it
+///     32    32  cookie, encrypted (16 + tag 16) by XChaCha20-Poly1305 with the key
+///               HASH("cookie--" || static key of the one under load); the mac1 of the
+///               message answered is authenticated with it
 /// ```
 package struct CookieReply {
     package static let length = 64

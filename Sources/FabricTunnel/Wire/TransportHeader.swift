@@ -21,8 +21,8 @@ enum TransportHeader {
         bytes.storeBytes(of: counter.littleEndian, toByteOffset: 8, as: UInt64.self)
     }
 
-    /// `count` rounded up to 16, but never past the interface's MTU, so that the datagram of a full packet still fits the
-    /// underlay.
+    /// `count` rounded up to 16, but never past the interface's MTU, so that the datagram of a full packet still fits
+    /// the underlay.
     @inline(__always)
     static func padded(_ count: Int, mtu: Int) -> Int {
         let rounded = (count + paddingMultiple - 1) & ~(paddingMultiple - 1)
