@@ -250,7 +250,8 @@ public final class VirtualNetwork {
             link.pointee.counters.lost &+= 1
             return .dropped
         }
-        var arrival = departure &+ link.pointee.delay
+        var arrival =
+            departure &+ link.pointee.delay
             &+ DelayDistribution.jitter(link.pointee.jitter, link.pointee.shape, random)
         if profile.pointee.profile.reordering.draw(random) {
             link.pointee.counters.reordered &+= 1
@@ -261,7 +262,8 @@ public final class VirtualNetwork {
         var duplicateArrival: Int64 = -1
         if profile.pointee.profile.duplication.draw(random) {
             link.pointee.counters.duplicated &+= 1
-            duplicateArrival = departure &+ link.pointee.delay
+            duplicateArrival =
+                departure &+ link.pointee.delay
                 &+ DelayDistribution.jitter(max(link.pointee.jitter, 1000), link.pointee.shape, random)
         }
         return Passage(arrival: arrival, duplicateArrival: duplicateArrival, corrupted: corrupted)

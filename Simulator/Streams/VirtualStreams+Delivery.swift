@@ -53,7 +53,9 @@ extension VirtualStreams {
     // MARK: Handshake
 
     private func answerHello(_ connection: StreamConnection) {
-        guard let server = connection.server, let listener = server.listener, server.state == .handshaking else { return }
+        guard let server = connection.server, let listener = server.listener, server.state == .handshaking else {
+            return
+        }
         let wantsCertificate =
             switch listener.clientCertificate {
             case .none: false
@@ -82,7 +84,9 @@ extension VirtualStreams {
     }
 
     private func judgeClient(_ connection: StreamConnection, _ identity: StreamIdentity?) {
-        guard let server = connection.server, let listener = server.listener, server.state == .handshaking else { return }
+        guard let server = connection.server, let listener = server.listener, server.state == .handshaking else {
+            return
+        }
         if let identity {
             if let refusal = judge(identity, server.host, listener.verify) { return refuse(connection, 1, refusal) }
         } else if case .required = listener.clientCertificate {
@@ -97,7 +101,9 @@ extension VirtualStreams {
     }
 
     private func judge(_ identity: StreamIdentity, _ host: Int, _ verify: StreamVerifier) -> TLSRefusal? {
-        if !identity.hasPrivateKey { return TLSRefusal(.decryptError, "the certificate's key did not sign the handshake") }
+        if !identity.hasPrivateKey {
+            return TLSRefusal(.decryptError, "the certificate's key did not sign the handshake")
+        }
         return verify(identity.chain, world.now(of: HostID(index: host)))
     }
 

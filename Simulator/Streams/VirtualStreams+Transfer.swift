@@ -165,7 +165,9 @@ extension VirtualStreams {
         let position = Int(packet.flight - end.firstFlight)
         if packet.flight >= 0, position >= 0, position < end.flights.count {
             let flight = end.flights[position]
-            if packet.transmission == 1, flight.transmissions == 1 { end.sampleRoundTrip(max(1, now - flight.lastSent)) }
+            if packet.transmission == 1, flight.transmissions == 1 {
+                end.sampleRoundTrip(max(1, now - flight.lastSent))
+            }
             if packet.segments >= flight.segments, packet.nextFlight <= packet.flight {
                 progress = acknowledge(end, position) || progress
             } else if packet.segments < flight.segments, packet.segments >= 3, !flight.lost, !flight.acknowledged,

@@ -100,6 +100,12 @@ public final class Trace {
     /// The number of entries so far.
     public var count: UInt64 { state.pointee.count }
 
+    /// The checkpoints, and the final hash as the last.
+    public var allCheckpoints: [TraceCheckpoint] {
+        let final = TraceCheckpoint(index: count, hash: hash)
+        return checkpoints.last == final ? checkpoints : checkpoints + [final]
+    }
+
     /// The entries kept, oldest first.
     public var entries: [TraceEntry] { Array(ring[ringStart...] + ring[..<ringStart]) }
 

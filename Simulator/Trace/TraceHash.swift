@@ -1,4 +1,4 @@
-/// 128 bits of rolling state over 64-bit words: two lanes, each multiplied and rotated, each fed from the other.
+/// 128 bits of rolling state over 64-bit words: two lanes of folded multiplications, each fed from the other.
 ///
 /// Not cryptographic. Its value depends on the words alone: the same in every process, build and machine.
 public struct TraceHash: Hashable, Sendable, CustomStringConvertible {
@@ -12,21 +12,19 @@ public struct TraceHash: Hashable, Sendable, CustomStringConvertible {
 
     @inline(__always)
     mutating func absorb(_ word: UInt64) {
-        a = (a ^ word) &* 0x9FB2_1C65_1E98_DF25
-        b = (b &+ word) &* 0xD6E8_FEB8_6659_FD93
-        a = (a << 29 | a >> 35) &+ b
-        b = (b << 41 | b >> 23) ^ a
+        a = TraceHash.fold(a ^ word, 0x9FB2_1C65_1E98_DF25) &+ b
+        b = TraceHash.fold(b ^ (word << 32 | word >> 32), 0xD6E8_FEB8_6659_FD93) ^ (a << 29 | a >> 35)
     }
 
-    /// Absorbs the length and all bytes, 16 at a time.
+    /// Both halves of the 128-bit product, so that high bits reach low ones: a plain product lets a flipped top bit be
+    /// undone by one bit of the next word.
     @inline(__always)
-    mutating func absorb(_ bytes: UnsafeRawBufferPointer) {
-        let digest = TraceHash.digest(bytes)
-        absorb(digest.0)
-        absorb(digest.1)
+    private static func fold(_ x: UInt64, _ y: UInt64) -> UInt64 {
+        let product = x.multipliedFullWidth(by: y)
+        return product.high ^ product.low
     }
 
-    /// Two 64-bit digests of a byte string, computed in independent lanes so that the multiplications overlap.
+    /// Two 64-bit digests of a byte string, in two lanes so that the multiplications overlap.
     static func digest(_ bytes: UnsafeRawBufferPointer) -> (UInt64, UInt64) {
         var x = 0x9E37_79B9_7F4A_7C15 ^ UInt64(bytes.count)
         var y = 0xC2B2_AE3D_27D4_EB4F &+ UInt64(bytes.count)
@@ -36,29 +34,24 @@ public struct TraceHash: Hashable, Sendable, CustomStringConvertible {
         while offset < whole {
             let first = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             let second = UInt64(littleEndian: base.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self))
-            x = (x ^ first) &* 0x9FB2_1C65_1E98_DF25
-            y = (y ^ second) &* 0xD6E8_FEB8_6659_FD93
-            x = x << 31 | x >> 33
-            y = y << 27 | y >> 37
+            x = fold(x ^ first, 0x9FB2_1C65_1E98_DF25)
+            y = fold(y ^ second ^ (first << 23 | first >> 41), 0xD6E8_FEB8_6659_FD93)
             offset &+= 16
         }
-        var tail: UInt64 = 0
+        var first: UInt64 = 0
+        var second: UInt64 = 0
         var shift: UInt64 = 0
         while offset < bytes.count {
-            tail |= UInt64(bytes[offset]) << shift
+            if shift < 64 {
+                first |= UInt64(bytes[offset]) << shift
+            } else {
+                second |= UInt64(bytes[offset]) << (shift - 64)
+            }
             shift &+= 8
             offset &+= 1
-            if shift == 64 {
-                x = (x ^ tail) &* 0x9FB2_1C65_1E98_DF25
-                x = x << 31 | x >> 33
-                tail = 0
-                shift = 0
-            }
         }
-        y = (y ^ tail) &* 0xD6E8_FEB8_6659_FD93
-        y ^= y >> 29
-        x = (x &+ y) &* 0x9FB2_1C65_1E98_DF25
-        x ^= x >> 32
+        x = fold(x ^ first, 0x9FB2_1C65_1E98_DF25)
+        y = fold(y ^ second ^ (first << 23 | first >> 41), 0xD6E8_FEB8_6659_FD93)
         return (x, y)
     }
 

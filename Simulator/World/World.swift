@@ -64,6 +64,7 @@ public final class World {
     private(set) var hosts: UnsafeMutablePointer<HostRecord>
     private var hostCapacity = 64
     public private(set) var hostCount = 0
+    private var hostNames: Set<String> = []
     private var disks: [HostDisks] = []
     private var actions: [(label: String, body: (World) -> Void)?] = []
     private var freeActions: [Int] = []
@@ -239,6 +240,7 @@ public final class World {
     /// Adds a host to a place. It does nothing until `start`. Names are unique: they name the random streams.
     public func addHost(_ object: any SimulatedHost, name: String, place: PlaceID) -> HostID {
         precondition(hostCount < World.maximumHosts)
+        precondition(hostNames.insert(name).inserted, "two hosts named \(name)")
         if hostCount == hostCapacity {
             let larger = UnsafeMutablePointer<HostRecord>.allocate(capacity: hostCapacity * 2)
             larger.moveInitialize(from: hosts, count: hostCount)

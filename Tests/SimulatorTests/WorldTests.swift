@@ -90,7 +90,12 @@ import Testing
     @Test func `stop ends the run after the event`() {
         let world = World(seed: 1, epoch: WallTime(seconds: 0))
         var steps = 0
-        for _ in 0..<3 { world.schedule(at: .zero, "step") { steps += 1; $0.stop() } }
+        for _ in 0..<3 {
+            world.schedule(at: .zero, "step") {
+                steps += 1
+                $0.stop()
+            }
+        }
         #expect(world.run(until: .zero) == .stopped)
         #expect(steps == 1)
         #expect(world.run(until: .zero) == .stopped)
