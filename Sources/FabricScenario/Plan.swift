@@ -5,6 +5,7 @@ public struct Plan: Sendable, Hashable {
     public var name: String
     public var about: String
     public var duration: Duration
+    /// Below 2^63. A host may set another before it runs the plan.
     public var seed: UInt64
     /// The hosts that can run it, in `ScenarioHost`'s order.
     public var hosts: [ScenarioHost]

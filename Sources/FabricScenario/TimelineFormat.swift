@@ -135,8 +135,6 @@ struct ControlOutageEntry: Decodable, Sendable {
 
 /// `start-control:` or `start-control: {}`.
 struct NothingEntry: Decodable, Sendable {
-    enum CodingKeys: String, CodingKey, CaseIterable { case none }
-
     init(from decoder: any Decoder) throws {
         let source = decoder as? any DocumentSource
         if case .null? = source?.node.value { return }

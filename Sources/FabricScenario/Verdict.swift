@@ -1,0 +1,127 @@
+internal import FabricCore
+
+/// How a run came out.
+public struct Verdict: Sendable, Hashable {
+    public var expectations: [ExpectationResult]
+
+    public init(expectations: [ExpectationResult]) { self.expectations = expectations }
+
+    /// Every expectation held. One that the run did not reach did not.
+    public var held: Bool { expectations.allSatisfy { $0.outcome == .held } }
+
+    /// `0` when all held, `1` otherwise: the exit status of a run.
+    public var exitStatus: Int32 { held ? 0 : 1 }
+
+    /// A table for people: outcome, when, what; below a broken one, why.
+    public var table: String {
+        let times = expectations.map { result in
+            (result.firstHeld ?? result.decidedAt).map { Span(.milliseconds($0.nanoseconds / 1_000_000)).description } ?? "-"
+        }
+        let width = max(4, times.map(\.count).max() ?? 0)
+        var lines: [String] = []
+        for (result, time) in zip(expectations, times) {
+            let pad = String(repeating: " ", count: width - time.count)
+            lines.append("\(result.outcome.mark)  \(pad)\(time)  \(result.name)")
+            if let why = result.why { lines.append(String(repeating: " ", count: 13 + width) + why) }
+        }
+        return lines.joined(separator: "\n") + (lines.isEmpty ? "" : "\n")
+    }
+}
+
+public struct ExpectationResult: Sendable, Hashable {
+    public enum Outcome: String, Sendable, Hashable, Encodable {
+        case held, broken
+        case notReached = "not reached"
+
+        var mark: String {
+            switch self {
+            case .held: "held       "
+            case .broken: "BROKEN     "
+            case .notReached: "NOT REACHED"
+            }
+        }
+    }
+
+    public var name: String
+    /// Window and condition in words.
+    public var condition: String
+    /// In the scenario file.
+    public var line: Int
+    public var outcome: Outcome
+    public var firstHeld: Duration?
+    public var decidedAt: Duration?
+    /// For a broken one: which nodes, and what is so with them.
+    public var why: String?
+}
+
+extension ExpectationResult: Encodable {
+    enum CodingKeys: String, CodingKey {
+        case name, condition, line, outcome, firstHeldSeconds, decidedAtSeconds, why
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(name, forKey: .name)
+        try container.encode(condition, forKey: .condition)
+        try container.encode(line, forKey: .line)
+        try container.encode(outcome, forKey: .outcome)
+        try container.encodeIfPresent(firstHeld?.secondsAsDouble, forKey: .firstHeldSeconds)
+        try container.encodeIfPresent(decidedAt?.secondsAsDouble, forKey: .decidedAtSeconds)
+        try container.encodeIfPresent(why, forKey: .why)
+    }
+}
+
+extension Duration {
+    /// For reports only; decisions count nanoseconds.
+    var secondsAsDouble: Double { Double(nanoseconds) / 1_000_000_000 }
+}
+
+/// What `--json` prints: one object, the same in both hosts.
+public struct RunReport: Sendable, Encodable {
+    public var scenario: String
+    public var host: ScenarioHost
+    public var held: Bool
+    public var expectations: [ExpectationResult]
+    /// Hexadecimal; nil in the live host, whose runs are not repeatable.
+    public var traceHash: String?
+    public var seed: UInt64
+    public var nodes: Int
+    /// Events that the run handled; packets and steps in the live host.
+    public var events: UInt64
+    public var virtualSeconds: Double
+    public var wallSeconds: Double
+    public var peakResidentBytes: UInt64
+
+    public init(plan: Plan, host: ScenarioHost, verdict: Verdict) {
+        scenario = plan.name
+        self.host = host
+        held = verdict.held
+        expectations = verdict.expectations
+        seed = plan.seed
+        nodes = plan.nodes.count
+        events = 0
+        virtualSeconds = 0
+        wallSeconds = 0
+        peakResidentBytes = 0
+    }
+
+    /// Lines below the verdict's table: what ran, how much, how fast.
+    public var summary: String {
+        var lines = ["scenario  \(scenario) in the \(host.rawValue) host, seed \(seed), \(nodes) nodes"]
+        let rate = wallSeconds > 0 ? UInt64(Double(events) / wallSeconds) : 0
+        lines.append("time      \(Self.text(virtualSeconds)) s of the scenario in \(Self.text(wallSeconds)) s")
+        lines.append("events    \(events), \(rate) per second")
+        lines.append("memory    \(peakResidentBytes >> 20) MiB at most")
+        if let traceHash { lines.append("trace     \(traceHash)") }
+        let good = expectations.count { $0.outcome == .held }
+        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(expectations.count) expectations")
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func text(_ seconds: Double) -> String {
+        let tenths = Int64(seconds * 10 + 0.5)
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
+
+extension ScenarioHost: Encodable {}
