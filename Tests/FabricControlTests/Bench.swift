@@ -10,8 +10,8 @@ import Testing
 
 /// A control plane over SQLite in memory, an operator and as many hosts as a test wants.
 final class Bench {
-    let cryptography = SystemCryptography()
-    let certificates = X509Identity()
+    let cryptography: any Cryptography = SystemCryptography()
+    let certificates: any CertificateProvider = X509Identity()
     let random: SeededRandom
     let vault = MemoryKeyVault()
     let store: FaultyStore
@@ -181,5 +181,45 @@ final class Bench {
             ControlAPI.EnrolmentStatus.self, from: try reply(host.status(token, wait: 0)).body)
         #expect(status.status == "approved")
         try host.accept(try #require(status.grant), token, now: now.wall)
+    }
+}
+
+// MARK: Looking
+
+extension Bench {
+    func audit() throws -> [ControlAPI.AuditEvent] {
+        var events: [ControlAPI.AuditEvent] = []
+        var after: String?
+        repeat {
+            let page = try ask(calls.audit(cluster.cluster, PageQuery(after: after, limit: 7)))
+            events += page.items
+            after = page.next
+        } while after != nil
+        return events
+    }
+
+    /// Recomputes the chain of hashes, as an operator would.
+    func verifyAudit() throws {
+        var previous = ControlAPI.AuditEvent.firstPrevious
+        for (index, event) in try audit().enumerated() {
+            #expect(event.sequence == Int64(index + 1))
+            previous = event.chainHash(previous: previous, cluster: cluster.cluster, cryptography)
+            #expect(event.hash.bytes == previous)
+        }
+    }
+
+    func updates(
+        of host: TestHost, snapshot: Int64 = 0, records: Int64 = 0
+    ) throws -> ControlAPI.Updates {
+        try JSON.decode(
+            ControlAPI.Updates.self,
+            from: try reply(host.updates(snapshot: snapshot, records: records), peer: host.facts).body)
+    }
+
+    /// The node's newest snapshot, verified.
+    func snapshot(of host: TestHost) throws -> Snapshot {
+        let trust = try #require(cluster.trust).unverified(TrustMetadata.self)
+        return try #require(try updates(of: host).snapshot).open(
+            Snapshot.self, keys: trust.snapshotKeys.map(\.bytes), threshold: 1, cryptography)
     }
 }
