@@ -160,6 +160,11 @@ let package = Package(
                 "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
                 .product(name: "Logging", package: "swift-log"),
             ]),
+
+        // Benchmarks: a program is named like its folder; `scripts/bench` runs them all.
+        .executableTarget(
+            name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
+            path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
     ] + testTargets,
     swiftLanguageModes: [.v6]
 )
