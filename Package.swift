@@ -62,23 +62,26 @@ let allTestTargets: [Target] = [
     tests("SimulatorTests", ["FabricCore", "FabricScenario", "Simulator"]),
 ]
 
-/// All test targets link into one bundle. `RAP_TESTS=FabricTunnelTests swift test` builds only those that it names.
-let testTargets: [Target] =
-    if let wanted = Context.environment["RAP_TESTS"]?.split(separator: ",") {
-        allTestTargets.filter { wanted.contains(Substring($0.name)) }
-    } else {
-        allTestTargets
+/// All test targets link into one bundle, and `swift test` builds every target. `RAP_TESTS=FabricTunnelTests swift test`
+/// leaves out all that the named test targets (comma-separated) don't need.
+func selected(_ all: [Target]) -> [Target] {
+    guard let wanted = Context.environment["RAP_TESTS"] else { return all }
+    var names = Set(wanted.split(separator: ",").map(String.init))
+    var pending = Array(names)
+    while let name = pending.popLast() {
+        guard let target = all.first(where: { $0.name == name }) else { continue }
+        for case .byNameItem(let dependency, _) in target.dependencies where names.insert(dependency).inserted {
+            pending.append(dependency)
+        }
     }
+    return all.filter { names.contains($0.name) }
+}
+
+let products = ["rap", "rap-sim", "rap-live", "rap-control", "rap-node-agent"]
 
 let package = Package(
     name: "rap",
-    products: [
-        .executable(name: "rap", targets: ["rap"]),
-        .executable(name: "rap-sim", targets: ["rap-sim"]),
-        .executable(name: "rap-live", targets: ["rap-live"]),
-        .executable(name: "rap-control", targets: ["rap-control"]),
-        .executable(name: "rap-node-agent", targets: ["rap-node-agent"]),
-    ],
+    products: Context.environment["RAP_TESTS"] == nil ? products.map { .executable(name: $0, targets: [$0]) } : [],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -89,7 +92,7 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
-    targets: [
+    targets: selected([
         // Deciding code: synchronous, told the time, handed its randomness, no I/O.
         library("FabricCore"),
         library("FabricDocument", ["FabricCore"]),
@@ -161,10 +164,18 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        // What smoke tests run beside other implementations; not installed.
+        .executableTarget(
+            name: "fabric-wg",
+            dependencies: [
+                "FabricCore", "FabricTunnel", "FabricCrypto", "FabricLinux", "FabricCapture",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], path: "smoke/StockPeer", swiftSettings: strict),
+
         // Benchmarks: a program is named like its folder; `scripts/bench` runs them all.
         .executableTarget(
             name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
             path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
-    ] + testTargets,
+    ] + allTestTargets),
     swiftLanguageModes: [.v6]
 )

@@ -33,17 +33,21 @@ public struct CaptureRules: Sendable {
     public var allowed: [PacketKind: Peers]
     /// Byte strings that must occur nowhere: in no packet, and in no TCP stream across packets.
     public var canaries: [[UInt8]]
+    /// The MTUs of the tunnels' interfaces: WireGuard does not pad a full packet beyond them.
+    public var tunnelMTUs: Set<Int>
 
-    public init(allowed: [PacketKind: Peers], canaries: [[UInt8]]) {
+    public init(allowed: [PacketKind: Peers], canaries: [[UInt8]], tunnelMTUs: Set<Int>) {
         self.allowed = allowed
         self.canaries = canaries
+        self.tunnelMTUs = tunnelMTUs
     }
 
     /// WireGuard and TLS 1.3 between anyone, and what links need to work.
-    public static func fabric(canaries: [[UInt8]]) -> CaptureRules {
+    public static func fabric(canaries: [[UInt8]], tunnelMTUs: Set<Int>) -> CaptureRules {
         let kinds = PacketKind.wireGuard.union(PacketKind.infrastructure).union([.tls, .tcpControl])
         return CaptureRules(
-            allowed: Dictionary(uniqueKeysWithValues: kinds.map { ($0, Peers.any) }), canaries: canaries)
+            allowed: Dictionary(uniqueKeysWithValues: kinds.map { ($0, Peers.any) }), canaries: canaries,
+            tunnelMTUs: tunnelMTUs)
     }
 
     /// Confines kinds to certain peers.

@@ -66,7 +66,8 @@ public struct CaptureVerifier {
         case .icmpv6(type: 130...132), .icmpv6(type: 143), .igmp: return .groupMembership
         case .icmpv6: return .icmpv6
         case .udp(let payload):
-            return WireGuardMessage.classify(UnsafeRawBufferPointer(rebasing: frame[payload])) ?? .otherUDP
+            let contents = UnsafeRawBufferPointer(rebasing: frame[payload])
+            return WireGuardMessage.classify(contents, tunnelMTUs: rules.tunnelMTUs) ?? .otherUDP
         case .tcp(let segment):
             let (kind, findings) = tracker.take(segment, decoded.flow!, frame)
             reasons += findings.map { finding in

@@ -2,19 +2,21 @@ internal import CFabricPcap
 internal import Glibc
 internal import Synchronization
 
-/// Frames from an interface of the network namespace of the thread that makes this; afterwards any one thread may use
-/// it.
+/// Frames from an interface, in the network namespace of the thread that makes this; afterwards any one thread may use it.
 public final class LiveCapture {
     public struct Options: Sendable {
         /// Bytes kept of each frame; the default keeps even what offloading made larger than an IP packet.
         public var snapshotBytes: Int32 = 262_144
         /// The kernel's buffer.
-        public var bufferBytes: Int32 = 16 << 20
+        public var bufferBytes: Int32 = 32 << 20
         /// A filter expression as tcpdump takes them; nil for everything.
         public var filter: String?
 
         public init() {}
     }
+
+    /// The kernel hands frames over in blocks, at the latest after this time.
+    static let deliveryMilliseconds: Int32 = 10
 
     public struct Statistics: Hashable, Sendable {
         public var received: UInt64
@@ -72,7 +74,8 @@ public final class LiveCapture {
         pcap_set_snaplen(handle, options.snapshotBytes)
         pcap_set_buffer_size(handle, options.bufferBytes)
         pcap_set_promisc(handle, 0)
-        pcap_set_immediate_mode(handle, 1)
+        // Not immediate mode: the kernel would reserve room for a whole snapshot per frame, and lose frames soon.
+        pcap_set_timeout(handle, LiveCapture.deliveryMilliseconds)
         pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO)
         // Positive results are warnings.
         guard pcap_activate(handle) >= 0, pcap_setnonblock(handle, 1, &message) >= 0 else {
@@ -115,6 +118,7 @@ public final class CaptureRecorder {
         var frames: UInt64 = 0
         var failure: CaptureError?
         let isStopping = Atomic<Bool>(false)
+        private static let lastRounds = 100
 
         init(_ capture: LiveCapture, _ writer: CaptureWriter) {
             self.capture = capture
@@ -123,18 +127,25 @@ public final class CaptureRecorder {
 
         func record() {
             do throws(CaptureError) {
-                while true {
-                    // Read before draining: what came before the request to stop is still recorded.
-                    let isStopping = isStopping.load(ordering: .acquiring)
-                    while try capture.next({ self.write($0) }) != nil {}
-                    if isStopping { break }
-                    var wait = pollfd(fd: capture.descriptor, events: Int16(POLLIN), revents: 0)
-                    poll(&wait, 1, 50)
+                while !isStopping.load(ordering: .acquiring) { try drain(waiting: 50) }
+                // What the kernel still holds; traffic that does not end must not keep us.
+                for _ in 0..<Shared.lastRounds where try drain(waiting: 5 * LiveCapture.deliveryMilliseconds) == 0 {
+                    break
                 }
                 try writer.flush()
             } catch {
                 failure = error
             }
+        }
+
+        /// Waits until something comes, but not longer than that; returns the number of frames recorded.
+        @discardableResult
+        private func drain(waiting milliseconds: Int32) throws(CaptureError) -> UInt64 {
+            var wait = pollfd(fd: capture.descriptor, events: Int16(POLLIN), revents: 0)
+            poll(&wait, 1, milliseconds)
+            let before = frames
+            while try capture.next({ self.write($0) }) != nil {}
+            return frames - before
         }
 
         private func write(_ frame: CapturedFrame) {

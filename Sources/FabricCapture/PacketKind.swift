@@ -34,14 +34,17 @@ public enum PacketKind: String, Hashable, Sendable, CaseIterable, Comparable {
 /// WireGuard's messages, by their type byte, three zero bytes and exact length.
 /// Source: Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel", section 5.4.
 public enum WireGuardMessage {
-    public static func classify(_ payload: UnsafeRawBufferPointer) -> PacketKind? {
+    /// Nil for anything else. Senders pad contents to a multiple of 16, but never beyond their interface's MTU:
+    /// `tunnelMTUs` are those whose full packets count too.
+    public static func classify(_ payload: UnsafeRawBufferPointer, tunnelMTUs: Set<Int>) -> PacketKind? {
         guard payload.count >= 4, payload[1] == 0, payload[2] == 0, payload[3] == 0 else { return nil }
         switch (payload[0], payload.count) {
         case (1, 148): return .wireGuardInitiation
         case (2, 92): return .wireGuardResponse
         case (3, 64): return .wireGuardCookie
-        // Header 16, contents padded to 16, tag 16.
-        case (4, let count) where count >= 32 && count % 16 == 0: return .wireGuardTransport
+        // Header 16, padded contents, tag 16.
+        case (4, let count) where count >= 32 && (count % 16 == 0 || tunnelMTUs.contains(count - 32)):
+            return .wireGuardTransport
         default: return nil
         }
     }

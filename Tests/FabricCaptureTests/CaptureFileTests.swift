@@ -64,7 +64,7 @@ private func isInstalled(_ program: String) -> Bool {
     @Test func `a file is verified`() throws {
         let file = Temporary()
         try write(sample, to: file.path)
-        let verdict = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: []))
+        let verdict = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [], tunnelMTUs: [1420]))
         #expect(verdict.violations.map(\.reason) == [.kindNotAllowed(.icmp)])
         #expect(verdict.count(.wireGuardTransport) == 7)
     }
@@ -77,7 +77,7 @@ private func isInstalled(_ program: String) -> Bool {
         try write(sample, to: file.path)
         truncate(file.path, 24 + 16 + 176 + 20)
         #expect(throws: CaptureError.self) {
-            _ = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: []))
+            _ = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [], tunnelMTUs: [1420]))
         }
     }
 
@@ -93,7 +93,7 @@ private func isInstalled(_ program: String) -> Bool {
             }
             if random.below(4) == 0 { bytes.removeLast(Int(random.below(UInt64(bytes.count)))) }
             try writeFile(file.path, bytes)
-            _ = try? CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [[1]]))
+            _ = try? CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [[1]], tunnelMTUs: [1420]))
         }
     }
 
@@ -104,13 +104,13 @@ private func isInstalled(_ program: String) -> Bool {
         for type in 1...4 {
             let result = try ChildProcess.run(["tshark", "-r", file.path, "-Y", "wg.type == \(type)"])
             try #require(result.status == 0, "\(result.errors)")
-            let verdict = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: []))
+            let verdict = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [], tunnelMTUs: [1420]))
             let kinds: [PacketKind] = [.wireGuardInitiation, .wireGuardResponse, .wireGuardCookie, .wireGuardTransport]
             #expect(verdict.count(kinds[type - 1]) == UInt64(result.output.split(separator: "\n").count))
         }
         let converted = Temporary("pcapng")
         #expect(try ChildProcess.run(["tshark", "-r", file.path, "-F", "pcapng", "-w", converted.path]).status == 0)
-        let verdict = try CaptureVerifier.verify(path: converted.path, rules: .fabric(canaries: []))
+        let verdict = try CaptureVerifier.verify(path: converted.path, rules: .fabric(canaries: [], tunnelMTUs: [1420]))
         #expect(verdict.packets == 11)
         #expect(verdict.first?.nanoseconds == 1_000_000_007)
     }
@@ -168,7 +168,8 @@ struct LiveCaptureTests {
         #expect(client.status == 0)
         let outcome = try recorder.stop()
         #expect(outcome.statistics.dropped == 0)
-        let verdict = try CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [Array("hello\n".utf8)]))
+        let verdict = try CaptureVerifier.verify(
+            path: file.path, rules: .fabric(canaries: [Array("hello\n".utf8)], tunnelMTUs: [1420]))
         #expect(outcome.frames == verdict.packets)
         #expect(verdict.held == isTLS13, "\(verdict)")
         #expect(verdict.tlsConnections == (isTLS13 ? 1 : 0))

@@ -8,7 +8,7 @@ import Testing
     private let server = Endpoint("192.0.2.9:8443")!
 
     private func verdict(
-        _ packets: [[UInt8]], rules: CaptureRules = .fabric(canaries: [canary]), cutBy cut: Int = 0
+        _ packets: [[UInt8]], rules: CaptureRules = .fabric(canaries: [canary], tunnelMTUs: [1420]), cutBy cut: Int = 0
     ) -> CaptureVerdict {
         var verifier = CaptureVerifier(rules: rules)
         for (index, packet) in packets.enumerated() {
@@ -80,7 +80,7 @@ import Testing
     }
 
     @Test func `peers are held to their rules`() {
-        var rules = CaptureRules.fabric(canaries: [])
+        var rules = CaptureRules.fabric(canaries: [], tunnelMTUs: [1420])
         rules.restrict(
             PacketKind.wireGuard, to: .among([EndpointPattern(Frames.north), EndpointPattern(Frames.south)]))
         rules.restrict([.tls, .tcpControl], to: .with([EndpointPattern(server)]))
@@ -157,7 +157,7 @@ import Testing
                 == [.connectionBeginningNotCaptured, .kindNotAllowed(.otherTCP), .kindNotAllowed(.otherTCP)])
         #expect(reasons(verdict(opening + [fromClient(0, clientBytes), fromClient(2_000, [1])])) == [.streamGap])
         #expect(reasons(verdict([Frames.udp(Frames.wireGuard(1, bytes: 148))], cutBy: 1)) == [.packetCutByCapture])
-        let verifier = CaptureVerifier(rules: .fabric(canaries: []))
+        let verifier = CaptureVerifier(rules: .fabric(canaries: [], tunnelMTUs: [1420]))
         #expect(reasons(verifier.finish(lost: 3)) == [.packetsLostByCapture(3)])
     }
 
@@ -206,7 +206,7 @@ import Testing
     /// The violations of a connection in which each side sends these bytes.
     private func violations(client: [UInt8] = hello, server: [UInt8] = []) -> [TLSViolation] {
         let (a, b) = (Endpoint("192.0.2.1:40000")!, Endpoint("192.0.2.9:8443")!)
-        var verifier = CaptureVerifier(rules: .fabric(canaries: []))
+        var verifier = CaptureVerifier(rules: .fabric(canaries: [], tunnelMTUs: [1420]))
         for packet in [
             Frames.tcp([.syn], 0, from: a, to: b), Frames.tcp([.syn, .ack], 0, from: b, to: a),
             Frames.tcp([.ack], 1, client, from: a, to: b), Frames.tcp([.ack], 1, server, from: b, to: a),

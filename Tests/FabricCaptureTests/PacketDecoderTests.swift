@@ -120,7 +120,7 @@ import Testing
                 Frames.tcp([.ack], 77, TLS.record(22, TLS.serverHello()), from: Frames.south6, to: Frames.north6)),
         ]
         let links: [LinkType] = [.ethernet, .ethernet, .ethernet, .rawIP, .linuxCooked, .linuxCooked2]
-        var verifier = CaptureVerifier(rules: .fabric(canaries: [[1, 2, 3, 4]]))
+        var verifier = CaptureVerifier(rules: .fabric(canaries: [[1, 2, 3, 4]], tunnelMTUs: [1420]))
         for _ in 0..<50_000 {
             var frame = seeds[Int(random.below(UInt64(seeds.count)))]
             for _ in 0..<random.below(4) { frame[Int(random.below(UInt64(frame.count)))] = UInt8(random.below(256)) }
@@ -141,21 +141,27 @@ import Testing
 @Suite struct WireGuardMessageTests {
     @Test(arguments: [
         (1, 148, PacketKind.wireGuardInitiation), (2, 92, .wireGuardResponse), (3, 64, .wireGuardCookie),
-        (4, 32, .wireGuardTransport), (4, 1456, .wireGuardTransport), (1, 147, nil), (2, 93, nil), (3, 48, nil),
+        (4, 32, .wireGuardTransport), (4, 1456, .wireGuardTransport), (4, 1452, .wireGuardTransport), (4, 1451, nil),
+        (1, 147, nil), (2, 93, nil), (3, 48, nil),
         (4, 16, nil), (4, 33, nil), (0, 148, nil), (5, 64, nil),
     ])
     func `a message counts by its type and exact length`(type: UInt8, bytes: Int, kind: PacketKind?) {
-        #expect(Frames.wireGuard(type, bytes: bytes).withUnsafeBytes { WireGuardMessage.classify($0) } == kind)
+        #expect(
+            Frames.wireGuard(type, bytes: bytes).withUnsafeBytes { WireGuardMessage.classify($0, tunnelMTUs: [1420]) }
+                == kind)
     }
 
     @Test func `the reserved bytes must be zero, and a short payload is none`() {
         for index in 1...3 {
             var message = Frames.wireGuard(1, bytes: 148)
             message[index] = 1
-            #expect(message.withUnsafeBytes { WireGuardMessage.classify($0) } == nil)
+            #expect(message.withUnsafeBytes { WireGuardMessage.classify($0, tunnelMTUs: [1420]) } == nil)
         }
         for count in 0..<4 {
-            #expect([UInt8](repeating: 0, count: count).withUnsafeBytes { WireGuardMessage.classify($0) } == nil)
+            #expect(
+                [UInt8](repeating: 0, count: count).withUnsafeBytes {
+                    WireGuardMessage.classify($0, tunnelMTUs: [1420])
+                } == nil)
         }
     }
 }
