@@ -119,9 +119,11 @@ public enum MigrationError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .newer(let database, let program):
-            "the database has schema version \(database), this program knows \(program): run a newer program, or restore a backup"
+            "the database has schema version \(database), this program knows \(program): "
+                + "run a newer program, or restore a backup"
         case .changed(let version, let name):
-            "migration \(version) (\(name)) differs from what was run on this database: it is another program's database"
+            "migration \(version) (\(name)) differs from what was run on this database: "
+                + "it is another program's database, or the program was changed"
         case .missing(let version):
             "migration \(version) was never run on this database, later ones were: its records are damaged"
         }

@@ -2,6 +2,9 @@ import FabricCore
 import FabricStoreSQLite
 import Testing
 
+/// One after the other: SQLite's generator of random numbers is the process's, and one test compares what it gave.
+@Suite(.serialized) enum FabricStoreTests {}
+
 /// A little schema whose every transaction leaves traces that must be found whole or not at all.
 struct Ledger {
     static let migrations = [
