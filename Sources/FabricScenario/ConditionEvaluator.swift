@@ -120,7 +120,8 @@ struct ConditionEvaluator: Sendable {
         switch condition {
         case .nodes(let condition): return reason(condition, view)
         case .audit(let event, let range):
-            return "“\(plan.auditEvents[event])” stands \(view.auditCount(of: event)) times in the audit, expected \(range)"
+            return
+                "“\(plan.auditEvents[event])” stands \(view.auditCount(of: event)) times in the audit, expected \(range)"
         case .flow(let index, let share):
             let flow = view.flow(index)
             return "\(flow.deliveredPackets) of \(flow.sentPackets) packets of \(plan.flows[index].name) arrived, "

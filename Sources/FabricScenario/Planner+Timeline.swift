@@ -337,8 +337,11 @@ extension Planner {
         var created = [Bool](repeating: false, count: plan.tokens.count)
         var controlRuns = true
         for step in plan.steps {
-            let position = DocumentPosition(line: step.line, column: 1)
-            func refused(_ message: String) { problems.append(DocumentError(message, position: position)) }
+            func refused(_ message: String) {
+                var problem = DocumentError(message)
+                problem.line = step.line
+                problems.append(problem)
+            }
             func first(_ nodes: [Int], not wanted: State) -> String? {
                 nodes.first { states[$0] != wanted }.map { plan.nodes[$0].name }
             }

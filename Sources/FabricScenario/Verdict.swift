@@ -15,7 +15,8 @@ public struct Verdict: Sendable, Hashable {
     /// A table for people: outcome, when, what; below a broken one, why.
     public var table: String {
         let times = expectations.map { result in
-            (result.firstHeld ?? result.decidedAt).map { Span(.milliseconds($0.nanoseconds / 1_000_000)).description } ?? "-"
+            (result.firstHeld ?? result.decidedAt).map { Span(.milliseconds($0.nanoseconds / 1_000_000)).description }
+                ?? "-"
         }
         let width = max(4, times.map(\.count).max() ?? 0)
         var lines: [String] = []
