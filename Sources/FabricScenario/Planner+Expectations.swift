@@ -8,6 +8,7 @@ extension Planner {
 
     private mutating func readExpectation(_ located: Located<ExpectationEntry>) {
         let entry = located.value
+        selections.removeAll(keepingCapacity: true)
         let condition = condition(entry.condition, located)
         let window: PlannedExpectation.Window
         switch entry.form {

@@ -45,12 +45,20 @@ extension Planner {
             }
             end = start + spread
         }
+        if times.count * plan.nodes.count > ScenarioLimits.maximumStepNodes {
+            refuse(step, "\(times.count) steps for \(plan.nodes.count) nodes are too many; repeat it less often")
+            return
+        }
         var partitions: [Int] = []
+        selections.removeAll(keepingCapacity: true)
+        let problemsBefore = problems.count
         for time in times {
             let before = partitionCount
             let last = add(step, at: time, spread: spread)
             partitions.append(contentsOf: before..<partitionCount)
             end = max(end, last)
+            // One mistake in a repeated step is one problem.
+            if problems.count > problemsBefore { break }
         }
         guard let label = entry.label else { return }
         if !Planner.isName(label.value) || Planner.reserved.contains(label.value) {
@@ -156,7 +164,15 @@ extension Planner {
         }
     }
 
-    mutating func select(_ selector: Selector) -> [Int] { scope.resolve(selector, into: &problems) }
+    /// Repetitions of a step share what its selectors resolve to.
+    mutating func select(_ selector: Selector) -> [Int] {
+        if let place = selector.position, let known = selections.first(where: { $0.place == place }) {
+            return known.nodes
+        }
+        let nodes = scope.resolve(selector, into: &problems)
+        if let place = selector.position { selections.append((place, nodes)) }
+        return nodes
+    }
 
     /// A selector in which the word `control` stands for the control plane.
     mutating func endpoints(_ selector: Selector) -> EndpointSet {
@@ -246,7 +262,9 @@ extension Planner {
             }
             (from, to) = (endpoints(a), endpoints(b))
         }
-        if from.control && to.control || from.nodes.contains(where: to.nodes.contains) {
+        var isInFrom = [Bool](repeating: false, count: plan.nodes.count)
+        for node in from.nodes { isInFrom[node] = true }
+        if from.control && to.control || to.nodes.contains(where: { isInFrom[$0] }) {
             refuse(step, "the two sides of a partition have members in common")
         }
         let partition = PlannedPartition(id: partitionCount, from: from, to: to, isSymmetric: entry.from == nil)

@@ -12,6 +12,8 @@ struct Planner {
     var labelNames: [String] = []
     var partitionCount = 0
     var conditionCount = 0
+    /// What the selectors of the entry at hand resolve to, by their places.
+    var selections: [(place: DocumentPosition, nodes: [Int])] = []
 
     init(_ header: ScenarioHeader) {
         self.header = header
@@ -241,7 +243,7 @@ struct Planner {
         let places = groupPlaces(entry)
         let count = group.count?.value ?? 1
         guard claim(name, "group", group.group.position, group.group.path), !places.isEmpty else { return }
-        guard count >= 1, plan.nodes.count + count <= ScenarioLimits.maximumNodes else {
+        guard count >= 1, count <= ScenarioLimits.maximumNodes - plan.nodes.count else {
             problems.append(
                 (group.count.map { $0.problem } ?? entry.problem)(
                     count < 1

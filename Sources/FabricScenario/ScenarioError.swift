@@ -9,6 +9,8 @@ public enum ScenarioLimits {
     public static let maximumNodes = 10_000
     /// Steps after `every` and `over` are expanded.
     public static let maximumSteps = 100_000
+    /// Steps of one entry times the world's nodes.
+    public static let maximumStepNodes = 20_000_000
     public static let maximumExpectations = 1_000
     /// Pairs of one flow.
     public static let maximumFlowPairs = 1_000

@@ -219,6 +219,18 @@ import Testing
         )
     }
 
+    @Test func `a mistake in a repeated step is one problem`() {
+        let refusal = refusal(with("- every: 1s\n  approve: { nodes: egde }"))
+        #expect(refusal.split(separator: "\n").count == 1)
+    }
+
+    @Test func `numbers at their limits are refused, not computed with`() {
+        let huge = base.replacing("count: 4", with: "count: 9223372036854775807")
+        #expect(refusal(huge).contains("a world has 10000 nodes at most"))
+        let wide = with("- every: 1ms\n  approve: { nodes: hub }").replacing("count: 4", with: "count: 9000")
+        #expect(refusal(wide).contains("are too many; repeat it less often"))
+    }
+
     @Test func `an endless timeline is refused`() {
         let steps = (0..<3).map { _ in "- every: 1ms\n  approve: { nodes: hub }" }.joined(separator: "\n")
         #expect(refusal(with(steps)).contains("a timeline has 100000 at most"))

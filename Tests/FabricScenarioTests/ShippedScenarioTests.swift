@@ -1,5 +1,6 @@
 import FabricCore
 import FabricDocument
+import Foundation
 import Testing
 
 @testable import FabricScenario
@@ -34,6 +35,14 @@ import Testing
         let plan = try #require(try plans().first { $0.plan.name == "two-sites" }).plan
         #expect(plan.hosts == [.simulator, .live])
         #expect(plan.nodes.count == 3 && plan.duration <= .seconds(75))
+    }
+
+    @Test func `the reference's example is valid and its keys are the decoder's`() throws {
+        let reference = String(decoding: try contents("docs/scenarios.md"), as: UTF8.self)
+        let example = try #require(reference.components(separatedBy: "```yaml\n").dropFirst().first)
+        let source = try #require(example.components(separatedBy: "```").first)
+        #expect(try plan(source).hosts == [.simulator, .live])
+        for key in FormatKeys.objects.flatMap(\.keys) { #expect(reference.contains(key), "\(key) is not explained") }
     }
 
     // MARK: The schema
