@@ -4,6 +4,8 @@ public protocol Store: AnyObject {
     ///
     /// `body` may run more than once (a conflict) and must have no effect outside the transaction. An error thrown by
     /// `body` rolls back and is rethrown. `StoreError.unknownOutcome` means that the commit may or may not have happened.
+    /// An error of a statement ends the transaction: it accepts no more statements, and throws that error even if `body`
+    /// catches it.
     func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result
 }
 

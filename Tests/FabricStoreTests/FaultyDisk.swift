@@ -2,8 +2,8 @@ import FabricCore
 
 /// Files in memory with the difference between written and durable, a power switch, and faults to order.
 ///
-/// Names are durable at once, as `DirectoryDisk` makes them; contents when their file is synced. At a crash every write
-/// and truncation since then survives or not, each by itself, and the last write that survives may be torn.
+/// A file's name and contents are durable when it is synced, a deletion at once. At a crash every write and truncation
+/// since then survives or not, each by itself, and every write that survives may be torn.
 final class FaultyDisk: Disk {
     enum Survival: CaseIterable { case none, all, some, someTorn }
 
@@ -16,6 +16,7 @@ final class FaultyDisk: Disk {
         var durable: [UInt8]
         var current: [UInt8]
         var pending: [Change] = []
+        var nameIsDurable = false
 
         init(_ bytes: [UInt8] = []) {
             durable = bytes
@@ -76,6 +77,7 @@ final class FaultyDisk: Disk {
     func afterCrash(_ survival: Survival, _ random: any RandomSource) -> FaultyDisk {
         let next = FaultyDisk()
         for (name, contents) in files.sorted(by: { $0.key < $1.key }) {
+            if !contents.nameIsDurable, survival == .none || survival != .all && random.below(2) == 0 { continue }
             var bytes = contents.durable
             for change in contents.pending {
                 let survives: Bool =
@@ -92,6 +94,7 @@ final class FaultyDisk: Disk {
                 FaultyDisk.apply(torn, to: &bytes)
             }
             next.files[name] = Contents(bytes)
+            next.files[name]?.nameIsDurable = true
         }
         return next
     }
@@ -148,6 +151,7 @@ final class FaultyFile: DiskFile {
         try disk.countSync()
         contents.durable = contents.current
         contents.pending = []
+        contents.nameIsDurable = true
     }
 
     func size() throws(DiskError) -> Int64 {
