@@ -46,7 +46,8 @@ public struct IPAddress: Hashable, Comparable, Sendable {
 }
 
 extension IPAddress: LosslessStringConvertible {
-    /// Dotted quad, or RFC 4291 text (at most one `::`, no zone). Nil for anything else.
+    /// Dotted quad, or RFC 4291 section 2.2 text (at most one `::`, the last 32 bits in hexadecimal or as a dotted quad,
+    /// no zone). Nil for anything else.
     public init?(_ text: String) {
         if text.utf8.contains(UInt8(ascii: ":")) {
             guard let words = IPAddress.parseV6(text) else { return nil }
@@ -54,17 +55,20 @@ extension IPAddress: LosslessStringConvertible {
             let low = words[4...].reduce(0) { $0 << 16 | UInt64($1) }
             self.init(v6High: high, low: low)
         } else {
-            let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-            guard parts.count == 4 else { return nil }
-            var value: UInt32 = 0
-            for part in parts {
-                guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (48...57).contains($0) }),
-                    let octet = UInt8(part), part.utf8.count == 1 || part.utf8.first != 48
-                else { return nil }
-                value = value << 8 | UInt32(octet)
-            }
+            guard let value = IPAddress.parseV4(text[...]) else { return nil }
             self.init(v4: value)
         }
+    }
+
+    private static func parseV4(_ text: Substring) -> UInt32? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        var value: UInt32 = 0
+        for part in parts {
+            guard part.utf8.count <= 3, let octet: UInt8 = parseDecimal(part) else { return nil }
+            value = value << 8 | UInt32(octet)
+        }
+        return value
     }
 
     private static func parseV6(_ text: String) -> [UInt16]? {
@@ -72,6 +76,12 @@ extension IPAddress: LosslessStringConvertible {
             if part.isEmpty { return [] }
             var result: [UInt16] = []
             for word in part.split(separator: ":", omittingEmptySubsequences: false) {
+                if word.utf8.contains(UInt8(ascii: ".")) {
+                    // Only the last 32 bits of the whole address may be a dotted quad.
+                    guard word.endIndex == text.endIndex, let quad = parseV4(word) else { return nil }
+                    result += [UInt16(quad >> 16), UInt16(truncatingIfNeeded: quad)]
+                    continue
+                }
                 guard (1...4).contains(word.utf8.count), let value = UInt16(word, radix: 16),
                     word.utf8.first != UInt8(ascii: "+"), word.utf8.first != UInt8(ascii: "-")
                 else { return nil }
@@ -124,11 +134,11 @@ public struct Endpoint: Hashable, Comparable, Sendable {
 }
 
 extension Endpoint: LosslessStringConvertible {
-    /// `192.0.2.1:51820` or `[2001:db8::1]:51820`.
+    /// `192.0.2.1:51820` or `[2001:db8::1]:51820`; the port has digits alone and no leading zeros.
     public init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
+        guard let colon = text.lastIndex(of: ":"),
+            let port: UInt16 = parseDecimal(text[text.index(after: colon)...])
+        else { return nil }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
@@ -177,9 +187,8 @@ extension IPPrefix: LosslessStringConvertible {
     /// `10.0.0.0/8`. Nil when host bits are set: such text is a slip more often than a wish.
     public init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let address = IPAddress(String(parts[0])), let length = Int(parts[1]),
-            parts[1].utf8.allSatisfy({ (48...57).contains($0) }), let prefix = IPPrefix(address, length: length),
-            prefix.address == address
+        guard parts.count == 2, let address = IPAddress(String(parts[0])), let length: Int = parseDecimal(parts[1]),
+            let prefix = IPPrefix(address, length: length), prefix.address == address
         else { return nil }
         self = prefix
     }
@@ -202,12 +211,20 @@ extension IPPrefix: Codable {
     public func encode(to encoder: any Encoder) throws { try encodeText(description, encoder) }
 }
 
+/// A number in decimal digits alone, without sign or leading zeros, so that each number has one spelling.
+func parseDecimal<Number: FixedWidthInteger>(_ text: Substring) -> Number? {
+    guard text.utf8.allSatisfy({ (48...57).contains($0) }), text.utf8.count == 1 || text.utf8.first != 48 else {
+        return nil
+    }
+    return Number(text)
+}
+
 func decodeText<T: LosslessStringConvertible>(_ decoder: any Decoder, _ expectation: String) throws -> T {
     let container = try decoder.singleValueContainer()
     let text = try container.decode(String.self)
     guard let value = T(text) else {
         throw DecodingError.dataCorrupted(
-            .init(codingPath: decoder.codingPath, debugDescription: "“\(text)” is not \(expectation)"))
+            .init(codingPath: decoder.codingPath, debugDescription: "“\(text.prefix(80))” is not \(expectation)"))
     }
     return value
 }

@@ -1,4 +1,5 @@
-/// An identifier of one kind of thing: lower-case text of 1 to 64 characters from `a-z 0-9 -`.
+/// An identifier of one kind of thing: lower-case text of 1 to 64 characters from `a-z 0-9 -`, with no hyphen
+/// at either end.
 ///
 /// New ones are 128 random bits in hex; names that people choose (a cluster's slug, a routing domain) have the same form.
 public struct Identifier<Kind>: Hashable, Comparable, Sendable, LosslessStringConvertible, Codable {

@@ -39,7 +39,8 @@ public final class SeededRandom: RandomSource {
     private var s0: UInt64, s1: UInt64, s2: UInt64, s3: UInt64
 
     public init(seed: UInt64, stream: String) {
-        var mix = seed
+        // Scrambled first, so that a bit of the seed can't cancel one of the name's first byte.
+        var mix = (seed ^ (seed >> 32)) &* 0xD6E8_FEB8_6659_FD93
         for byte in stream.utf8 { mix = (mix ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 &+ 0x9E37_79B9_7F4A_7C15 }
         func next() -> UInt64 {
             mix &+= 0x9E37_79B9_7F4A_7C15

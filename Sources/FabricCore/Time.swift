@@ -1,4 +1,5 @@
 /// A point on a host's monotonic clock (CLOCK_BOOTTIME on Linux, the virtual clock in the simulator), in nanoseconds.
+/// Sums stop at the ends of the range (±292 years), so that `distantFuture` stays the latest.
 public struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var nanoseconds: Int64
 
@@ -6,13 +7,13 @@ public struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible {
 
     @inlinable public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
     @inlinable public static func + (a: Instant, d: Duration) -> Instant {
-        Instant(nanoseconds: a.nanoseconds &+ d.nanoseconds)
+        Instant(nanoseconds: a.nanoseconds.clampedAdding(d.nanoseconds))
     }
     @inlinable public static func - (a: Instant, d: Duration) -> Instant {
-        Instant(nanoseconds: a.nanoseconds &- d.nanoseconds)
+        Instant(nanoseconds: a.nanoseconds.clampedSubtracting(d.nanoseconds))
     }
     @inlinable public static func - (a: Instant, b: Instant) -> Duration {
-        .nanoseconds(a.nanoseconds &- b.nanoseconds)
+        .nanoseconds(a.nanoseconds.clampedSubtracting(b.nanoseconds))
     }
 
     public static let zero = Instant(nanoseconds: 0)
@@ -22,26 +23,30 @@ public struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible {
 }
 
 /// A point on a host's wall clock, in nanoseconds since the Unix epoch. Wall clocks jump and disagree between hosts.
+/// The range is 1677 to 2262; seconds and sums beyond it stop at its ends, also when they come from outside.
 public struct WallTime: Hashable, Comparable, Sendable, CustomStringConvertible {
     public var nanoseconds: Int64
 
     @inlinable public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
-    @inlinable public init(seconds: Int64) { self.nanoseconds = seconds &* 1_000_000_000 }
+    @inlinable public init(seconds: Int64) {
+        let (product, overflows) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        self.nanoseconds = overflows ? (seconds < 0 ? .min : .max) : product
+    }
 
     /// Whole seconds since the Unix epoch, rounded down.
     @inlinable public var seconds: Int64 {
-        nanoseconds >= 0 ? nanoseconds / 1_000_000_000 : (nanoseconds - 999_999_999) / 1_000_000_000
+        nanoseconds / 1_000_000_000 - (nanoseconds % 1_000_000_000 < 0 ? 1 : 0)
     }
 
     @inlinable public static func < (a: WallTime, b: WallTime) -> Bool { a.nanoseconds < b.nanoseconds }
     @inlinable public static func + (a: WallTime, d: Duration) -> WallTime {
-        WallTime(nanoseconds: a.nanoseconds &+ d.nanoseconds)
+        WallTime(nanoseconds: a.nanoseconds.clampedAdding(d.nanoseconds))
     }
     @inlinable public static func - (a: WallTime, d: Duration) -> WallTime {
-        WallTime(nanoseconds: a.nanoseconds &- d.nanoseconds)
+        WallTime(nanoseconds: a.nanoseconds.clampedSubtracting(d.nanoseconds))
     }
     @inlinable public static func - (a: WallTime, b: WallTime) -> Duration {
-        .nanoseconds(a.nanoseconds &- b.nanoseconds)
+        .nanoseconds(a.nanoseconds.clampedSubtracting(b.nanoseconds))
     }
 
     public var description: String { rfc3339 }
@@ -74,6 +79,18 @@ public struct Now: Hashable, Sendable {
     @inlinable public init(monotonic: Instant, wall: WallTime) {
         self.monotonic = monotonic
         self.wall = wall
+    }
+}
+
+extension Int64 {
+    @inlinable func clampedAdding(_ other: Int64) -> Int64 {
+        let (sum, overflows) = addingReportingOverflow(other)
+        return overflows ? (other < 0 ? .min : .max) : sum
+    }
+
+    @inlinable func clampedSubtracting(_ other: Int64) -> Int64 {
+        let (difference, overflows) = subtractingReportingOverflow(other)
+        return overflows ? (other < 0 ? .max : .min) : difference
     }
 }
 
