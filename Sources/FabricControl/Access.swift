@@ -52,7 +52,9 @@ extension ControlPlane {
         }
         // A connection may outlive the certificate with which it was opened.
         guard peer.validity.contains(call.now.wall) else {
-            throw Problem(.unauthenticated, "the node's certificate is valid from \(peer.validity.lowerBound) to \(peer.validity.upperBound)")
+            throw Problem(
+                .unauthenticated,
+                "the node's certificate is valid from \(peer.validity.lowerBound) to \(peer.validity.upperBound)")
         }
         let row = try call.transaction.first(
             """

@@ -75,7 +75,8 @@ final class Call {
             range.contains(value)
         else {
             throw Problem(
-                .malformedRequest, "the parameter “\(name)” must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                .malformedRequest,
+                "the parameter “\(name)” must be a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
     }
@@ -108,7 +109,9 @@ extension Duration {
 
 extension SQLRow {
     func identifier<Kind>(_ column: String) throws(StoreError) -> Identifier<Kind> {
-        guard let identifier = Identifier<Kind>(try text(column)) else { throw .corrupt("\(column) is not an identifier") }
+        guard let identifier = Identifier<Kind>(try text(column)) else {
+            throw .corrupt("\(column) is not an identifier")
+        }
         return identifier
     }
 

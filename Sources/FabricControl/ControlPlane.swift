@@ -52,8 +52,8 @@ public final class ControlPlane {
             vault: environment.vault, cryptography: environment.cryptography, random: environment.random)
     }
 
-    /// Brings the database's schema up to date. `ControlService` does so when it starts and tries again while the store
-    /// is away; a host calls it first to learn of a database that does not fit (`MigrationError`).
+    /// Brings the database's schema up to date. `ControlService` does so when it starts and tries again while the
+    /// store is away; a host calls it first to learn of a database that does not fit (`MigrationError`).
     public func prepare(now: WallTime) throws {
         try Migrator(ControlSchema.migrations).migrate(store, now: now)
     }
@@ -88,7 +88,8 @@ public final class ControlPlane {
 
     private func run(_ request: ControlRequest, now: Now, parkedUntil: Instant?) throws -> Handled {
         guard request.http.body.count <= HTTPLimits.requestBody else {
-            throw Problem(.tooLarge, "the body has \(request.http.body.count) bytes; the limit is \(HTTPLimits.requestBody)")
+            throw Problem(
+                .tooLarge, "the body has \(request.http.body.count) bytes; the limit is \(HTTPLimits.requestBody)")
         }
         let (route, segments) = try Self.router.match(request.http)
         if let unknown = request.http.query.first(where: { !route.parameters.contains($0.name) }) {

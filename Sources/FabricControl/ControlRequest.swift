@@ -70,7 +70,9 @@ public struct NodeKey: Hashable, Comparable, Sendable {
         self.node = node
     }
 
-    public static func < (a: NodeKey, b: NodeKey) -> Bool { a.cluster != b.cluster ? a.cluster < b.cluster : a.node < b.node }
+    public static func < (a: NodeKey, b: NodeKey) -> Bool {
+        a.cluster != b.cluster ? a.cluster < b.cluster : a.node < b.node
+    }
 }
 
 /// Plain counts for metrics; they never decide anything.

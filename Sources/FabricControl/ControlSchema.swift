@@ -2,8 +2,8 @@ internal import FabricCore
 
 /// The control plane's tables. Times are milliseconds since the Unix epoch, passed in; documents are JSON as signed.
 ///
-/// No private key, token or credential stands here: tokens as hashes, the control plane's own keys as the salt from which
-/// its vault derives them.
+/// No private key, token or credential stands here: tokens as hashes, the control plane's own keys as the salt from
+/// which its vault derives them.
 enum ControlSchema {
     /// To be applied in order; an applied one never changes.
     static let migrations: [Migration] = [

@@ -9,7 +9,9 @@ struct PageRequest {
 
     init(_ call: Call, _ settings: ControlSettings) throws(Problem) {
         after = call.request.http.parameter("after") ?? ""
-        guard after.utf8.count <= 64 else { throw Problem(.malformedRequest, "the parameter “after” is longer than any key") }
+        guard after.utf8.count <= 64 else {
+            throw Problem(.malformedRequest, "the parameter “after” is longer than any key")
+        }
         let most = Int64(ControlAPI.Page<ControlAPI.AuditEvent>.mostItems)
         limit = Int(try call.integer("limit", in: 1...most, default: Int64(settings.pageSize)))
     }

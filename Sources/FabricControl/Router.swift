@@ -62,7 +62,8 @@ struct Router: Sendable {
         }
         guard allowed.isEmpty else {
             throw Problem(
-                .methodNotAllowed, "\(request.method.rawValue) does not apply here; \(allowed.joined(separator: ", ")) does")
+                .methodNotAllowed,
+                "\(request.method.rawValue) does not apply here; \(allowed.joined(separator: ", ")) does")
         }
         throw Problem(.notFound, "there is nothing at \(request.path.prefix(120))")
     }
@@ -96,8 +97,12 @@ extension ControlPlane {
 
         Route(.get, "v1/clusters/{cluster}/nodes", .operators, parameters: paging) { try $0.listNodes($1) },
         Route(.get, "v1/clusters/{cluster}/nodes/{node}", .operators) { try $0.showNode($1) },
-        Route(.post, "v1/clusters/{cluster}/nodes/{node}/disable", .operators) { try $0.setMembership($1, active: false) },
-        Route(.post, "v1/clusters/{cluster}/nodes/{node}/enable", .operators) { try $0.setMembership($1, active: true) },
+        Route(.post, "v1/clusters/{cluster}/nodes/{node}/disable", .operators) {
+            try $0.setMembership($1, active: false)
+        },
+        Route(.post, "v1/clusters/{cluster}/nodes/{node}/enable", .operators) {
+            try $0.setMembership($1, active: true)
+        },
 
         Route(.post, "v1/enrolments", .joiningHost) { try $0.enrol($1) },
         Route(.post, "v1/enrolments/{request}/proof", .joiningHost) { try $0.prove($1) },

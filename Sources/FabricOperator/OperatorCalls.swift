@@ -78,7 +78,9 @@ public struct OperatorCalls: Sendable {
         get("/v1/clusters", page.items)
     }
     public func cluster(_ cluster: ClusterID) -> OperatorCall<ControlAPI.Cluster> { get("/v1/clusters/\(cluster)") }
-    public func keys(_ cluster: ClusterID) -> OperatorCall<ControlAPI.ClusterKeys> { get("/v1/clusters/\(cluster)/keys") }
+    public func keys(_ cluster: ClusterID) -> OperatorCall<ControlAPI.ClusterKeys> {
+        get("/v1/clusters/\(cluster)/keys")
+    }
     public func setTrust(_ trust: ControlAPI.ClusterTrust, of cluster: ClusterID) -> OperatorCall<ControlAPI.Cluster> {
         send(.put, "/v1/clusters/\(cluster)/trust", trust)
     }
@@ -93,7 +95,9 @@ public struct OperatorCalls: Sendable {
     ) -> OperatorCall<ControlAPI.JoinTokenView> { send(.post, "/v1/clusters/\(cluster)/join-tokens", token) }
     public func tokens(
         _ cluster: ClusterID, _ page: PageQuery = PageQuery()
-    ) -> OperatorCall<ControlAPI.Page<ControlAPI.JoinTokenView>> { get("/v1/clusters/\(cluster)/join-tokens", page.items) }
+    ) -> OperatorCall<ControlAPI.Page<ControlAPI.JoinTokenView>> {
+        get("/v1/clusters/\(cluster)/join-tokens", page.items)
+    }
     public func token(_ token: JoinTokenID, in cluster: ClusterID) -> OperatorCall<ControlAPI.JoinTokenView> {
         get("/v1/clusters/\(cluster)/join-tokens/\(token)")
     }

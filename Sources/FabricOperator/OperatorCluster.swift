@@ -1,8 +1,8 @@
 public import FabricCore
 public import FabricWire
 
-/// What an operator keeps of a cluster, on his own machine: the keys that never reach the control plane, and what he has
-/// signed with them. To be stored as a secret (0600).
+/// What an operator keeps of a cluster, on his own machine: the keys that never reach the control plane, and what he
+/// has signed with them. To be stored as a secret (0600).
 public struct OperatorCluster: Hashable, Sendable, Codable {
     public var cluster: ClusterID
     /// Ed25519 seed of the cluster's root CA and of its trust metadata.
@@ -41,8 +41,8 @@ public enum OperatorError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// The operator's part of the protocol, pure: it draws keys from the source that it is handed, signs, and checks what it
-/// signs. The CLI, the simulator's operator and the live runner use it alike.
+/// The operator's part of the protocol, pure: it draws keys from the source that it is handed, signs, and checks what
+/// it signs. The CLI, the simulator's operator and the live runner use it alike.
 public struct Operator {
     public let certificates: any CertificateProvider
     public let cryptography: any Cryptography
@@ -81,8 +81,9 @@ public struct Operator {
             id: cluster.cluster, name: name, rootCertificate: cluster.rootCertificate, peerDegree: peerDegree)
     }
 
-    /// Signs the control plane's issuing CA and the cluster's first trust metadata: this person approves, alone (m = 1).
-    /// Remembers the metadata in `cluster`; asked again, it signs the same metadata, so that a lost answer changes nothing.
+    /// Signs the control plane's issuing CA and the cluster's first trust metadata: this person approves, alone (m =
+    /// 1). Remembers the metadata in `cluster`; asked again, it signs the same metadata, so that a lost answer changes
+    /// nothing.
     public func signTrust(
         _ keys: ControlAPI.ClusterKeys, for cluster: inout OperatorCluster, random: any RandomSource, now: WallTime
     ) throws(OperatorError) -> ControlAPI.ClusterTrust {
@@ -114,7 +115,9 @@ public struct Operator {
     }
 
     /// Signs further metadata, such as one with other approvers. The version must grow.
-    public func sign(_ metadata: TrustMetadata, for cluster: inout OperatorCluster) throws(OperatorError) -> SignedEnvelope {
+    public func sign(_ metadata: TrustMetadata, for cluster: inout OperatorCluster) throws(OperatorError)
+        -> SignedEnvelope
+    {
         let last = cluster.trust.flatMap { try? $0.unverified(TrustMetadata.self) }
         guard metadata.cluster == cluster.cluster, metadata.rootCertificate == cluster.rootCertificate else {
             throw .suspicious("the metadata is of another cluster")
@@ -129,8 +132,8 @@ public struct Operator {
         }
     }
 
-    /// Signs the admission of the host that a join request describes, after checking that the request is sound in itself:
-    /// a control plane in foreign hands must not slip another key under a node's name.
+    /// Signs the admission of the host that a join request describes, after checking that the request is sound in
+    /// itself: a control plane in foreign hands must not slip another key under a node's name.
     public func approve(
         _ request: ControlAPI.JoinRequestView, in cluster: OperatorCluster, now: WallTime
     ) throws(OperatorError) -> ControlAPI.Approval {

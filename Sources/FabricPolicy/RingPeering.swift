@@ -2,10 +2,10 @@ public import FabricCore
 
 /// Who has tunnels with whom in one routing domain.
 ///
-/// The domain's nodes, sorted by id, form a ring; each node's peers are those at distance 1 … `degree`/2 on either side.
-/// With at most `degree` + 1 nodes that is everyone. Ids are hashes, so the ring is a random one: its diameter is
-/// about n/degree hops in the worst case, and no place or order of joining is favoured. A join or a leave changes the
-/// peers of the joining or leaving node's neighbours and of nobody else.
+/// The domain's nodes, sorted by id, form a ring; each node's peers are those at distance 1 … `degree`/2 on either
+/// side. With at most `degree` + 1 nodes that is everyone. Ids are hashes, so the ring is a random one: its diameter
+/// is about n/degree hops in the worst case, and no place or order of joining is favoured. A join or a leave changes
+/// the peers of the joining or leaving node's neighbours and of nobody else.
 public struct RingPeering: Sendable {
     /// Sorted, each once.
     public let nodes: [NodeID]

@@ -9,14 +9,17 @@ public enum TokenScopePolicy {
         case refused(String)
     }
 
-    /// Whether a scope makes sense at all: it covers the fabric domain, which every node has, and names each domain once.
+    /// Whether a scope makes sense at all: it covers the fabric domain, which every node has, and names each domain
+    /// once.
     public static func validate(_ scope: ControlAPI.TokenScope) -> Verdict {
         let domains = scope.domains
         guard domains.count <= TunnelKey.maximumDomains else {
             return .refused("a scope names at most \(TunnelKey.maximumDomains) routing domains")
         }
         guard Set(domains).count == domains.count else { return .refused("the scope names a routing domain twice") }
-        guard domains.contains(.fabric) else { return .refused("the scope lacks the domain “fabric”, which every node has") }
+        guard domains.contains(.fabric) else {
+            return .refused("the scope lacks the domain “fabric”, which every node has")
+        }
         let prefix = scope.namePrefix
         guard prefix.isEmpty || NodeName.isValid(prefix + "0") else {
             return .refused("“\(prefix.prefix(80))” can't begin a node name (a-z, 0-9 and -, at most 63 characters)")

@@ -36,7 +36,8 @@ final class Bench {
         settings = ControlSettings(adminTokenHash: cryptography.sha256(Array(Self.adminToken.utf8)))
         change(&settings)
         let identity = try ControlIdentity(
-            vault: vault, certificates: certificates, cryptography: cryptography, random: random, dnsNames: ["localhost"],
+            vault: vault, certificates: certificates, cryptography: cryptography, random: random,
+            dnsNames: ["localhost"],
             now: now.wall)
         controlPin = identity.pin
         person = Operator(certificates: certificates, cryptography: cryptography)
@@ -66,7 +67,8 @@ final class Bench {
     /// As after a crash: parked requests are gone, the database and the vault stay.
     func restart() throws {
         service = try Bench.makeService(
-            store, vault, certificates, cryptography, SeededRandom(seed: nextID, stream: "restarted"), controlPin, settings)
+            store, vault, certificates, cryptography, SeededRandom(seed: nextID, stream: "restarted"), controlPin,
+            settings)
         start()
     }
 
@@ -137,7 +139,8 @@ final class Bench {
     }
 
     func makeToken(
-        uses: Int = 100, lifetime: Duration = .seconds(3600), domains: [String] = ["fabric", "blue"], prefix: String = ""
+        uses: Int = 100, lifetime: Duration = .seconds(3600), domains: [String] = ["fabric", "blue"],
+        prefix: String = ""
     ) throws -> (token: JoinToken, id: JoinTokenID) {
         let view = try ask(calls.cluster(cluster.cluster))
         let (token, body) = try person.makeToken(
@@ -149,7 +152,9 @@ final class Bench {
     }
 
     func host(_ name: String, domains: [String] = ["fabric", "blue"]) throws -> TestHost {
-        try TestHost(name, domains: domains.map { RoutingDomainID($0)! }, cluster: cluster.cluster, random, cryptography, certificates)
+        try TestHost(
+            name, domains: domains.map { RoutingDomainID($0)! }, cluster: cluster.cluster, random, cryptography,
+            certificates)
     }
 
     /// Takes a host up to `pending`.

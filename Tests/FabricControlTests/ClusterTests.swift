@@ -58,7 +58,8 @@ struct ClusterTests {
     @Test func `trust must be signed by the root, for this cluster, for this control plane's keys, and sound`() throws {
         let bench = try Bench()
         let cluster = bench.cluster.cluster
-        let keys = try bench.ask(bench.calls.create(bench.person.newCluster(bench.cluster, name: "Alpha", peerDegree: 4)))
+        let keys = try bench.ask(
+            bench.calls.create(bench.person.newCluster(bench.cluster, name: "Alpha", peerDegree: 4)))
         let good = try bench.person.signTrust(keys, for: &bench.cluster, random: bench.random, now: bench.now.wall)
         let metadata = try good.metadata.unverified(TrustMetadata.self)
         func refusal(
@@ -68,7 +69,8 @@ struct ClusterTests {
             change(&metadata)
             let envelope = try SignedEnvelope.sign(
                 metadata, seeds: [(seed ?? bench.cluster.rootSeed).bytes], bench.cryptography)
-            let trust = ControlAPI.ClusterTrust(metadata: envelope, issuingCertificate: issuing ?? good.issuingCertificate)
+            let trust = ControlAPI.ClusterTrust(
+                metadata: envelope, issuingCertificate: issuing ?? good.issuingCertificate)
             return try bench.refusal(bench.calls.setTrust(trust, of: cluster).request)
         }
         #expect(try refusal(seed: bench.cluster.approverSeed) == .requestUnacceptable)
@@ -141,7 +143,8 @@ struct ClusterTests {
         let host = try bench.host("node")
         try bench.apply(host, token)
         let view = try bench.ask(bench.calls.joinRequest(host.request!, in: host.cluster))
-        let good = try bench.person.approve(view, in: bench.cluster, now: bench.now.wall).admission.unverified(Admission.self)
+        let good = try bench.person.approve(view, in: bench.cluster, now: bench.now.wall).admission.unverified(
+            Admission.self)
         func refusal(seed: [UInt8]? = nil, _ change: (inout Admission) -> Void = { _ in }) throws -> Problem.Code? {
             var admission = good
             change(&admission)
@@ -166,7 +169,8 @@ struct ClusterTests {
         try bench.activateCluster()
         let (token, _) = try bench.makeToken()
         let host = try bench.host("node")
-        let challenge = try JSON.decode(ControlAPI.Challenge.self, from: try bench.reply(try host.enrolment(token)).body)
+        let challenge = try JSON.decode(
+            ControlAPI.Challenge.self, from: try bench.reply(try host.enrolment(token)).body)
         let view = try bench.ask(bench.calls.joinRequest(challenge.request, in: host.cluster))
         #expect(view.status == "proving")
         let approval = try bench.person.approve(view, in: bench.cluster, now: bench.now.wall)
@@ -190,7 +194,8 @@ struct ClusterTests {
                 of: bench.cluster, random: bench.random)
         }
         var keys = try bench.ask(bench.calls.keys(host.cluster))
-        keys.issuingRequest = Blob(try bench.certificates.makeRequest(seed: bench.random.bytes(32), spiffeID: host.spiffeID))
+        keys.issuingRequest = Blob(
+            try bench.certificates.makeRequest(seed: bench.random.bytes(32), spiffeID: host.spiffeID))
         #expect(throws: OperatorError.self) {
             try bench.person.signTrust(keys, for: &bench.cluster, random: bench.random, now: bench.now.wall)
         }

@@ -27,20 +27,24 @@ struct BadEnrolment: CustomTestStringConvertible {
     static let all = [
         BadEnrolment("a CSR for another node's SPIFFE id") { bench, host, body in
             let foreign = FabricIdentifier.node(NodeID(random: bench.random), in: host.cluster)
-            body.certificateRequest = Blob(try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: foreign))
+            body.certificateRequest = Blob(
+                try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: foreign))
         },
         BadEnrolment("a CSR for another cluster") { bench, host, body in
             let foreign = FabricIdentifier.node(host.node, in: ClusterID("beta")!)
-            body.certificateRequest = Blob(try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: foreign))
+            body.certificateRequest = Blob(
+                try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: foreign))
         },
         BadEnrolment("a CSR that asks to be a CA") { bench, host, body in
             let authority = FabricIdentifier.authority(host.cluster)
-            body.certificateRequest = Blob(try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: authority))
+            body.certificateRequest = Blob(
+                try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: authority))
         },
         BadEnrolment("a CSR whose signature is broken") { _, _, body in
             body.certificateRequest.bytes[body.certificateRequest.bytes.count - 1] ^= 1
         },
-        BadEnrolment("a CSR that is noise") { bench, _, body in body.certificateRequest = Blob(bench.random.bytes(200)) },
+        BadEnrolment("a CSR that is noise") { bench, _, body in body.certificateRequest = Blob(bench.random.bytes(200))
+        },
         BadEnrolment("an empty CSR") { _, _, body in body.certificateRequest = Blob([]) },
         BadEnrolment("a name with capitals") { _, _, body in body.name = "Node" },
         BadEnrolment("an empty name") { _, _, body in body.name = "" },
@@ -52,11 +56,14 @@ struct BadEnrolment: CustomTestStringConvertible {
         BadEnrolment("a capability twice") { _, _, body in body.capabilities = ["can_route_mesh", "can_route_mesh"] },
         BadEnrolment("an unknown role") { _, _, body in body.requestedRoles = ["king"] },
         BadEnrolment("no tunnel keys") { _, _, body in body.tunnelKeys = [] },
-        BadEnrolment("no key for the fabric domain") { _, _, body in body.tunnelKeys.removeAll { $0.domain == .fabric } },
+        BadEnrolment("no key for the fabric domain") { _, _, body in body.tunnelKeys.removeAll { $0.domain == .fabric }
+        },
         BadEnrolment("a domain twice") { bench, _, body in
             body.tunnelKeys.append(TunnelKey(domain: .fabric, publicKey: try key(bench)))
         },
-        BadEnrolment("one key for two domains") { _, _, body in body.tunnelKeys[1].publicKey = body.tunnelKeys[0].publicKey },
+        BadEnrolment("one key for two domains") { _, _, body in
+            body.tunnelKeys[1].publicKey = body.tunnelKeys[0].publicKey
+        },
         BadEnrolment("seventeen domains") { bench, _, body in
             for index in 0..<16 {
                 body.tunnelKeys.append(TunnelKey(domain: RoutingDomainID("d\(index)")!, publicKey: try key(bench)))
@@ -114,7 +121,9 @@ struct EnrolmentRefusalTests {
             try bench.refusal(HTTPRequest(.post, "/v1/enrolments", bearer: token.bearer, body: body))
         }
         #expect(try refusal(Array(good.replacing("\"name\"", with: "\"nmae\"").utf8)) == .malformedRequest)
-        #expect(try refusal(Array(good.replacing("{\"capabilities\"", with: "{\"admin\":true,\"capabilities\"").utf8)) == .malformedRequest)
+        #expect(
+            try refusal(Array(good.replacing("{\"capabilities\"", with: "{\"admin\":true,\"capabilities\"").utf8))
+                == .malformedRequest)
         #expect(try refusal(Array(good.replacing("\"node\"", with: "7").utf8)) == .malformedRequest)
         #expect(try refusal([0x22, 0xFF, 0x22]) == .malformedRequest)
         #expect(try refusal([UInt8](repeating: 0x20, count: HTTPLimits.requestBody + 1)) == .tooLarge)
@@ -141,7 +150,10 @@ struct EnrolmentRefusalTests {
         #expect(try bench.refusal(try bench.host("e").enrolment(single)) == .tokenUsedUp)
 
         let events = try bench.audit()
-        #expect(events.filter { $0.event == "enrolment refused" }.map(\.detail) == ["token-expired", "token-revoked", "token-used-up"])
+        #expect(
+            events.filter { $0.event == "enrolment refused" }.map(\.detail) == [
+                "token-expired", "token-revoked", "token-used-up",
+            ])
         // A bearer that is no token, and none at all.
         var request = try bench.host("f").enrolment(single)
         request.bearer = "no token"
@@ -186,7 +198,8 @@ struct EnrolmentRefusalTests {
         // The thief names the victim's public keys, but proves with others.
         let stolen = try victim.body().tunnelKeys
         let challenge = try JSON.decode(
-            ControlAPI.Challenge.self, from: try bench.reply(try thief.enrolment(token) { $0.tunnelKeys = stolen }).body)
+            ControlAPI.Challenge.self, from: try bench.reply(try thief.enrolment(token) { $0.tunnelKeys = stolen }).body
+        )
         #expect(try bench.refusal(try thief.proof(challenge, token)) == .proofFailed)
         try bench.apply(victim, token)
     }
@@ -240,7 +253,8 @@ struct EnrolmentRefusalTests {
         let slow = bench.now.wall - .seconds(600)
         try host.accept(try #require(status.grant), token, now: slow)
         #expect(try bench.refusal(host.heartbeat(at: slow), peer: host.facts) == nil)
-        #expect(try bench.audit().contains { $0.event == "node health changed" && $0.detail == "its clock is -600 s off" })
+        #expect(
+            try bench.audit().contains { $0.event == "node health changed" && $0.detail == "its clock is -600 s off" })
         #expect(try bench.ask(bench.calls.node(host.node, in: host.cluster)).clockOffsetMilliseconds == -600_000)
         #expect(try bench.refusal(host.heartbeat(at: bench.now.wall), peer: host.facts) == nil)
         #expect(try bench.audit().contains { $0.detail == "its clock is right again" })

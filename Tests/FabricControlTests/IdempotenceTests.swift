@@ -43,7 +43,8 @@ struct IdempotenceTests {
         #expect(try twice(calls.setTrust(trust, of: cluster)).status == "active")
         let view = try bench.ask(calls.cluster(cluster))
         let (token, body) = try bench.person.makeToken(
-            name: "t", maximumUses: 1, lifetime: .seconds(60), scope: .init(domains: [.fabric, RoutingDomainID("blue")!]),
+            name: "t", maximumUses: 1, lifetime: .seconds(60),
+            scope: .init(domains: [.fabric, RoutingDomainID("blue")!]),
             for: view, of: bench.cluster, random: bench.random)
         #expect(try twice(calls.create(body, in: cluster)).used == 0)
         let host = try bench.host("node")
@@ -60,7 +61,10 @@ struct IdempotenceTests {
         #expect(try bench.ask(calls.revoke(body.id, in: cluster)).revokedAt != nil)
 
         let events = try bench.audit().map(\.event)
-        for event in ["cluster created", "join token created", "join request received", "join request approved", "node certificate issued"] {
+        for event in [
+            "cluster created", "join token created", "join request received", "join request approved",
+            "node certificate issued",
+        ] {
             #expect(events.filter { $0 == event }.count == 1, "\(event)")
         }
     }

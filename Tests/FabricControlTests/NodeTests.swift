@@ -39,7 +39,9 @@ struct NodeTests {
         let bench = try Bench()
         let host = try fabric(["node"], bench)[0]
         #expect(try bench.service.plane.verifyClient(chain: host.chain, now: bench.now) == host.facts)
-        #expect(throws: CertificateError.self) { try bench.service.plane.verifyClient(chain: [host.chain[0]], now: bench.now) }
+        #expect(throws: CertificateError.self) {
+            try bench.service.plane.verifyClient(chain: [host.chain[0]], now: bench.now)
+        }
         #expect(throws: CertificateError.self) { try bench.service.plane.verifyClient(chain: [], now: bench.now) }
         // Another authority that calls itself by the cluster's name.
         let forged = try bench.person.makeCluster(host.cluster, random: bench.random, now: bench.now.wall)
@@ -56,10 +58,12 @@ struct NodeTests {
         let host = try fabric(["node"], bench)[0]
         func renew() throws -> CertificateFacts {
             let body = ControlAPI.CertificateRenewal(
-                certificateRequest: Blob(try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: host.spiffeID)))
+                certificateRequest: Blob(
+                    try bench.certificates.makeRequest(seed: host.identitySeed, spiffeID: host.spiffeID)))
             let reply = try bench.reply(
                 HTTPRequest(.post, "/v1/node/certificate", body: JSON.encodeOwn(body)), peer: host.facts)
-            let chain = try JSON.decode(ControlAPI.RenewedCertificate.self, from: reply.body).certificateChain.map(\.bytes)
+            let chain = try JSON.decode(ControlAPI.RenewedCertificate.self, from: reply.body).certificateChain.map(
+                \.bytes)
             return try bench.certificates.validate(
                 chain: chain, roots: [bench.cluster.rootCertificate.bytes], time: bench.now.wall)
         }

@@ -103,20 +103,28 @@ struct ServiceTests {
         let bench = try Bench()
         try bench.activateCluster()
         let bearer = Bench.adminToken
-        func refusal(_ method: HTTPMethod, _ path: String, _ query: [HTTPRequest.QueryItem] = [], bearer: String?) throws -> Problem.Code? {
+        func refusal(_ method: HTTPMethod, _ path: String, _ query: [HTTPRequest.QueryItem] = [], bearer: String?)
+            throws -> Problem.Code?
+        {
             try bench.refusal(HTTPRequest(method, path, query: query, bearer: bearer))
         }
         #expect(try refusal(.get, "/v1/health", bearer: nil) == nil)
         #expect(try refusal(.get, "/v1/clusters", bearer: bearer) == nil)
         #expect(try refusal(.get, "/v1/clusters", bearer: nil) == .unauthenticated)
         #expect(try refusal(.get, "/v1/clusters", bearer: "test-operatoR") == .unauthenticated)
-        for path in ["", "/", "v1/clusters", "/v1/clusters/", "/v1/nothing", "/v1/clusters/beta", "/v1/clusters/%00", "/v1/clusters/alpha/x",
-            "/v1/clusters/alpha/join-requests/none", "/" + String(repeating: "x", count: 5000)] {
+        for path in [
+            "", "/", "v1/clusters", "/v1/clusters/", "/v1/nothing", "/v1/clusters/beta", "/v1/clusters/%00",
+            "/v1/clusters/alpha/x",
+            "/v1/clusters/alpha/join-requests/none", "/" + String(repeating: "x", count: 5000),
+        ] {
             #expect(try refusal(.get, path, bearer: bearer) == .notFound, "\(path.prefix(40))")
         }
         #expect(try refusal(.delete, "/v1/clusters", bearer: bearer) == .methodNotAllowed)
         #expect(try refusal(.get, "/v1/enrolments", bearer: bearer) == .methodNotAllowed)
-        for (name, value) in [("limit", "0"), ("limit", "1001"), ("limit", "-1"), ("limit", "x"), ("after", String(repeating: "a", count: 65)), ("color", "red")] {
+        for (name, value) in [
+            ("limit", "0"), ("limit", "1001"), ("limit", "-1"), ("limit", "x"),
+            ("after", String(repeating: "a", count: 65)), ("color", "red"),
+        ] {
             #expect(try refusal(.get, "/v1/clusters", [.init(name, value)], bearer: bearer) == .malformedRequest)
         }
     }
@@ -149,7 +157,9 @@ struct ServiceTests {
         }
         let event = try bench.audit()[1]
         let first = try bench.audit()[0]
-        #expect(event.hash.bytes != event.chainHash(previous: first.hash.bytes, cluster: bench.cluster.cluster, bench.cryptography))
+        #expect(
+            event.hash.bytes
+                != event.chainHash(previous: first.hash.bytes, cluster: bench.cluster.cluster, bench.cryptography))
     }
 
     @Test func `requests that a fuzzer bent are refused, and break nothing`() throws {
@@ -157,14 +167,17 @@ struct ServiceTests {
         let (host, token) = try pendingHost(bench)
         let (other, _) = (try bench.host("other"), ())
         let approval = try bench.person.approve(
-            try bench.ask(bench.calls.joinRequest(host.request!, in: host.cluster)), in: bench.cluster, now: bench.now.wall)
+            try bench.ask(bench.calls.joinRequest(host.request!, in: host.cluster)), in: bench.cluster,
+            now: bench.now.wall)
         let bearer = Bench.adminToken
         let requests: [HTTPRequest] = [
             try other.enrolment(token),
             bench.calls.approve(host.request!, in: host.cluster, approval).request,
             bench.calls.create(bench.person.newCluster(bench.cluster, name: "x", peerDegree: 2)).request,
             try JSON.decode(ControlAPI.Proof.self, from: Array("{\"proofs\":[]}".utf8)).proofs.isEmpty
-                ? HTTPRequest(.post, "/v1/enrolments/\(host.request!)/proof", bearer: token.bearer, body: Array("{\"proofs\":[]}".utf8))
+                ? HTTPRequest(
+                    .post, "/v1/enrolments/\(host.request!)/proof", bearer: token.bearer,
+                    body: Array("{\"proofs\":[]}".utf8))
                 : host.status(token, wait: 0),
             HTTPRequest(.put, "/v1/clusters/alpha/trust", bearer: bearer, body: Array("{\"metadata\":{}}".utf8)),
         ]

@@ -12,7 +12,9 @@ struct SnapshotTests {
         let bench = try Bench()
         try bench.activateCluster(degree: 2)
         let (token, _) = try bench.makeToken()
-        let hosts = try (0..<9).map { try bench.join("n\($0)", token, domains: $0 % 3 == 0 ? ["fabric", "blue"] : ["fabric"]) }
+        let hosts = try (0..<9).map {
+            try bench.join("n\($0)", token, domains: $0 % 3 == 0 ? ["fabric", "blue"] : ["fabric"])
+        }
         bench.advance(.seconds(1))
         let fabric = RingPeering(nodes: hosts.map(\.node), degree: 2)
         let blue = RingPeering(nodes: hosts.indices.filter { $0 % 3 == 0 }.map { hosts[$0].node }, degree: 2)
@@ -63,7 +65,9 @@ struct SnapshotTests {
         #expect(bench.replies[parked] == nil)
         bench.advance(.milliseconds(200))
         let updates = try JSON.decode(ControlAPI.Updates.self, from: try #require(bench.replies[parked]).body)
-        #expect(try updates.snapshot?.unverified(Snapshot.self).members.first?.unverified(Admission.self).node == second.node)
+        #expect(
+            try updates.snapshot?.unverified(Snapshot.self).members.first?.unverified(Admission.self).node
+                == second.node)
     }
 
     @Test func `a snapshot is refreshed before it is due, with the same contents`() throws {
@@ -106,7 +110,8 @@ struct SnapshotTests {
         #expect(try bench.refusal(host.heartbeat(at: bench.now.wall, applied: 40), peer: host.facts) == nil)
         bench.advance(.seconds(1))
         #expect(try bench.snapshot(of: host).version == 41)
-        #expect(try bench.refusal(host.heartbeat(at: bench.now.wall, applied: .max), peer: host.facts) == .malformedRequest)
+        #expect(
+            try bench.refusal(host.heartbeat(at: bench.now.wall, applied: .max), peer: host.facts) == .malformedRequest)
     }
 
     @Test func `a store error delays snapshots and loses none`() throws {

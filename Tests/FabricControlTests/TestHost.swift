@@ -47,7 +47,9 @@ final class TestHost {
             capabilities: ["can_route_mesh"], requestedRoles: ["relay-node"])
     }
 
-    func enrolment(_ token: JoinToken, _ change: (inout ControlAPI.NewEnrolment) throws -> Void = { _ in }) throws -> HTTPRequest {
+    func enrolment(_ token: JoinToken, _ change: (inout ControlAPI.NewEnrolment) throws -> Void = { _ in }) throws
+        -> HTTPRequest
+    {
         var body = try body()
         try change(&body)
         return HTTPRequest(.post, "/v1/enrolments", bearer: token.bearer, body: JSON.encodeOwn(body))

@@ -91,7 +91,8 @@ extension ControlPlane {
             })
     }
 
-    /// Records a refused enrolment, but not more than so many a minute: what strangers send must not fill the database.
+    /// Records a refused enrolment, but not more than so many a minute: what strangers send must not fill the
+    /// database.
     func auditRefusal(_ cluster: ClusterID, token: JoinTokenID, _ problem: Problem, _ call: Call) throws {
         let row = try call.transaction.first(
             "SELECT refusals_since, refusals FROM clusters WHERE id = $1", [.id(cluster)])
@@ -116,7 +117,8 @@ extension ControlPlane {
         if count <= settings.auditedRefusalsPerMinute {
             let code = problem.code?.rawValue ?? "refused"
             call.audit(
-                cluster, actor: Actor.token(token), .enrolmentRefused, subject: "join token \(token)", "\(code)\(source)")
+                cluster, actor: Actor.token(token), .enrolmentRefused, subject: "join token \(token)",
+                "\(code)\(source)")
         }
     }
 }

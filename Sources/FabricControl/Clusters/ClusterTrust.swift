@@ -2,8 +2,8 @@ internal import FabricCore
 internal import FabricWire
 
 extension ControlPlane {
-    /// Takes the documents that the operator signed with the cluster's root key: first to activate the cluster, later to
-    /// change its approvers.
+    /// Takes the documents that the operator signed with the cluster's root key: first to activate the cluster, later
+    /// to change its approvers.
     func setTrust(_ call: Call) throws -> Outcome {
         let id: ClusterID = try call.identifier(0, "a cluster")
         let row = try cluster(id, call)
@@ -15,7 +15,8 @@ extension ControlPlane {
         }
         let metadata = try verify(wanted.metadata, for: row)
         guard isRepeated || metadata.version > row.trustVersion else {
-            throw Problem(.conflict, "metadata: version \(metadata.version) is not above \(row.trustVersion), which is recorded")
+            throw Problem(
+                .conflict, "metadata: version \(metadata.version) is not above \(row.trustVersion), which is recorded")
         }
         try verifyIssuing(wanted.issuingCertificate.bytes, for: row, at: call.now.wall)
         try call.transaction.execute(
@@ -32,8 +33,10 @@ extension ControlPlane {
             id, actor: Actor.operators, .clusterTrustSet, subject: "cluster \(id)",
             "version \(metadata.version), \(metadata.approvalThreshold) of \(metadata.approverKeys.count) approvers")
         let members = try call.transaction.query(
-            "SELECT node_id FROM cluster_memberships WHERE cluster_id = $1 AND membership_status = 'active' ORDER BY node_id",
-            [.id(id)])
+            """
+            SELECT node_id FROM cluster_memberships
+            WHERE cluster_id = $1 AND membership_status = 'active' ORDER BY node_id
+            """, [.id(id)])
         call.touched += try members.map { .node(id, try $0.identifier("node_id")) }
         return call.reply(try clusterView(id, call))
     }
@@ -64,7 +67,8 @@ extension ControlPlane {
         guard (1...min(approvers.count, SignedEnvelope.maximumSignatures)).contains(metadata.approvalThreshold) else {
             throw Problem(
                 .requestUnacceptable,
-                "metadata: approvalThreshold \(metadata.approvalThreshold) does not suit \(approvers.count) approver(s)")
+                "metadata: approvalThreshold \(metadata.approvalThreshold) does not suit \(approvers.count) approver(s)"
+            )
         }
         let own = try cryptography.ed25519PublicKey(seed: keys.snapshotSeed(salt: row.keySalt))
         guard metadata.snapshotKeys.contains(Blob(own)) else {
@@ -73,8 +77,8 @@ extension ControlPlane {
         return metadata
     }
 
-    /// A certificate under it is made and thrown away: that shows at once that it is a CA, that it is for our key and the
-    /// cluster's trust domain, and that it chains to the root.
+    /// A certificate under it is made and thrown away: that shows at once that it is a CA, that it is for our key and
+    /// the cluster's trust domain, and that it chains to the root.
     private func verifyIssuing(_ certificate: [UInt8], for row: ClusterRow, at time: WallTime) throws {
         let seed = keys.issuingSeed(salt: row.keySalt)
         do throws(CertificateError) {
@@ -85,7 +89,8 @@ extension ControlPlane {
             let spiffeID = "\(FabricIdentifier.authority(row.id))/node/probe"
             let probe = try certificates.issueLeaf(
                 issuer: certificate, issuerSeed: seed, publicKey: own, spiffeID: spiffeID, dnsNames: [],
-                serial: Serial.make([UInt8](repeating: 1, count: 16)), validity: time - .seconds(60)..<time + .seconds(60))
+                serial: Serial.make([UInt8](repeating: 1, count: 16)),
+                validity: time - .seconds(60)..<time + .seconds(60))
             _ = try certificates.validate(chain: [probe, certificate], roots: [row.rootCertificate], time: time)
         } catch {
             throw Problem(.requestUnacceptable, "issuingCertificate: \(error)")

@@ -53,7 +53,8 @@ enum Text {
 
     /// A line that people wrote: not empty, bounded, no control characters.
     static func isLine(_ text: String, longest: Int, mayBeEmpty: Bool = false) -> Bool {
-        (mayBeEmpty ? 0 : 1)...longest ~= text.utf8.count && !text.unicodeScalars.contains { $0.properties.generalCategory == .control }
+        (mayBeEmpty ? 0 : 1)...longest ~= text.utf8.count
+            && !text.unicodeScalars.contains { $0.properties.generalCategory == .control }
     }
 }
 
@@ -85,7 +86,8 @@ extension ControlPlane {
             VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, $7, 0, 0, $8, $8)
             """,
             [
-                .id(wanted.id), .text(wanted.name), .text(ClusterStatus.preparing.rawValue), .integer(wanted.peerDegree),
+                .id(wanted.id), .text(wanted.name), .text(ClusterStatus.preparing.rawValue),
+                .integer(wanted.peerDegree),
                 .blob(wanted.rootCertificate.bytes), .blob(call.draw("key salt", 32)),
                 .blob(ControlAPI.AuditEvent.firstPrevious), .integer(call.milliseconds),
             ])
@@ -101,10 +103,12 @@ extension ControlPlane {
         } catch {
             throw Problem(.requestUnacceptable, "rootCertificate: \(error)")
         }
-        guard facts.spiffeID == FabricIdentifier.authority(cluster) else {
+        let expected = FabricIdentifier.authority(cluster)
+        guard facts.spiffeID == expected else {
             throw Problem(
                 .requestUnacceptable,
-                "rootCertificate: it is for \(facts.spiffeID.prefix(120)), not for \(FabricIdentifier.authority(cluster))")
+                "rootCertificate: it is for \(facts.spiffeID.prefix(120)), not for \(expected)"
+            )
         }
         guard facts.validity.contains(time) else {
             throw Problem(.requestUnacceptable, "rootCertificate: it is not valid now")
@@ -144,13 +148,14 @@ extension ControlPlane {
         return try clusterView(row)
     }
 
-    private static let clusterViewColumns = ClusterRow.columns + """
-        ,
-        (SELECT COUNT(*) FROM cluster_memberships m WHERE m.cluster_id = clusters.id AND m.membership_status = 'active')
-            AS node_count,
-        (SELECT COUNT(*) FROM node_join_requests r WHERE r.cluster_id = clusters.id AND r.status = 'pending')
-            AS pending_count
-        """
+    private static let clusterViewColumns =
+        ClusterRow.columns + """
+            ,
+            (SELECT COUNT(*) FROM cluster_memberships m
+                WHERE m.cluster_id = clusters.id AND m.membership_status = 'active') AS node_count,
+            (SELECT COUNT(*) FROM node_join_requests r WHERE r.cluster_id = clusters.id AND r.status = 'pending')
+                AS pending_count
+            """
 
     private func clusterView(_ row: SQLRow) throws -> ControlAPI.Cluster {
         let cluster = try ClusterRow(row)

@@ -2,8 +2,8 @@ internal import FabricCore
 internal import FabricWire
 
 extension ControlPlane {
-    /// `POST …/approval`: takes the admission that approvers signed on their own machines. Without it nothing here, nor a
-    /// captured control plane, can make a member: nodes check the same statement.
+    /// `POST …/approval`: takes the admission that approvers signed on their own machines. Without it nothing here,
+    /// nor a captured control plane, can make a member: nodes check the same statement.
     func approve(_ call: Call) throws -> Outcome {
         let row = try joinRequest(call)
         let admission = try call.body(ControlAPI.Approval.self).admission
@@ -36,14 +36,18 @@ extension ControlPlane {
         try call.transaction.execute(
             "UPDATE node_join_requests SET status = $1, admission = $2, reviewed_at = $3 WHERE id = $4",
             [
-                .text(JoinRequestStatus.approved.rawValue), .envelope(admission), .integer(call.milliseconds), .id(row.id),
+                .text(JoinRequestStatus.approved.rawValue), .envelope(admission), .integer(call.milliseconds),
+                .id(row.id),
             ])
         try markNeighbours(of: member, call)
+        let signers = admission.signatures.map { $0.keyid.prefix(16) }.joined(separator: ", ")
         call.audit(
             row.cluster, actor: Actor.operators, .requestApproved, subject: "join request \(row.id)",
-            "node \(row.node), name \(row.name), signed by \(admission.signatures.map { $0.keyid.prefix(16) }.joined(separator: ", "))")
+            "node \(row.node), name \(row.name), signed by \(signers)"
+        )
         call.audit(
-            row.cluster, actor: Actor.control, .certificateIssued, subject: "node \(row.node)", "for join request \(row.id)")
+            row.cluster, actor: Actor.control, .certificateIssued, subject: "node \(row.node)",
+            "for join request \(row.id)")
         call.touched += [.joinRequest(row.id), .node(row.cluster, row.node)]
         return call.reply(try joinRequest(call).view)
     }
@@ -62,7 +66,8 @@ extension ControlPlane {
             ("tunnelKeys", admission.tunnelKeys == row.tunnelKeys),
         ].filter { !$0.1 }.map(\.0)
         guard differences.isEmpty else {
-            throw Problem(.admissionInvalid, "admission: not what was requested: \(differences.joined(separator: ", "))")
+            throw Problem(
+                .admissionInvalid, "admission: not what was requested: \(differences.joined(separator: ", "))")
         }
     }
 
@@ -105,7 +110,8 @@ extension ControlPlane {
             """, [.id(row.node), .document(row.facts), now, now])
         try call.transaction.execute(
             """
-            INSERT INTO cluster_memberships (cluster_id, node_id, node_name, membership_status, health, admission, joined_at)
+            INSERT INTO cluster_memberships (cluster_id, node_id, node_name, membership_status, health, admission,
+                joined_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT (cluster_id, node_id) DO UPDATE SET node_name = excluded.node_name,
                 membership_status = excluded.membership_status, admission = excluded.admission
@@ -140,7 +146,8 @@ extension ControlPlane {
                 guard try recorded.text("cluster_id") == row.cluster.text,
                     try recorded.text("domain_id") == key.domain.text
                 else {
-                    throw Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” serves the node elsewhere; make new keys")
+                    throw Problem(
+                        .keyInUse, "the tunnel key of domain “\(key.domain)” serves the node elsewhere; make new keys")
                 }
             }
             try call.transaction.execute(

@@ -12,8 +12,8 @@ private struct CheckedEnrolment {
 }
 
 extension ControlPlane {
-    /// `POST /v1/enrolments`. Idempotent on (token hash, key thumbprint): a repeated request is answered as the first one
-    /// was, whatever has become of the token, and uses it no second time.
+    /// `POST /v1/enrolments`. Idempotent on (token hash, key thumbprint): a repeated request is answered as the first
+    /// one was, whatever has become of the token, and uses it no second time.
     func enrol(_ call: Call) throws -> Outcome {
         let token = try call.transaction.first(
             "SELECT \(JoinTokenRow.columns) FROM node_join_tokens WHERE token_hash = $1", [.blob(call.tokenHash)]
@@ -28,7 +28,10 @@ extension ControlPlane {
         ).map(JoinRequestRow.init)
         if let existing {
             guard existing.name == wanted.body.name, existing.tunnelKeys == wanted.body.tunnelKeys else {
-                throw Problem(.conflict, "this token and identity key have made request \(existing.id) with another name or other tunnel keys")
+                throw Problem(
+                    .conflict,
+                    "token and key have made request \(existing.id) with another name or other tunnel keys"
+                )
             }
             return call.created(try challenge(existing.id))
         }
@@ -50,10 +53,12 @@ extension ControlPlane {
     /// Why a token or the fabric's state forbids a new request; nil when nothing does. These refusals are audited.
     private func refusal(of wanted: CheckedEnrolment, _ token: JoinTokenRow, _ call: Call) throws -> Problem? {
         if let revoked = token.revokedAt {
-            return Problem(.tokenRevoked, "the token was revoked at \(WallTime(milliseconds: revoked)); ask for another")
+            return Problem(
+                .tokenRevoked, "the token was revoked at \(WallTime(milliseconds: revoked)); ask for another")
         }
         if token.expiresAt <= call.milliseconds {
-            return Problem(.tokenExpired, "the token expired at \(WallTime(milliseconds: token.expiresAt)); ask for another")
+            return Problem(
+                .tokenExpired, "the token expired at \(WallTime(milliseconds: token.expiresAt)); ask for another")
         }
         if token.used >= token.maximumUses {
             return Problem(.tokenUsedUp, "all \(token.maximumUses) use(s) of the token are taken; ask for another")
@@ -98,8 +103,8 @@ extension ControlPlane {
         let body = wanted.body
         try call.transaction.execute(
             """
-            INSERT INTO node_join_requests (id, cluster_id, token_hash, node_fingerprint, node_id, node_name, public_key,
-                tunnel_keys, reported_facts, reported_capabilities, requested_roles, status, created_at)
+            INSERT INTO node_join_requests (id, cluster_id, token_hash, node_fingerprint, node_id, node_name,
+                public_key, tunnel_keys, reported_facts, reported_capabilities, requested_roles, status, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
             """,
             [
@@ -134,7 +139,8 @@ extension ControlPlane {
     private func check(_ body: ControlAPI.NewEnrolment, cluster: ClusterID) throws -> CheckedEnrolment {
         func refuse(_ what: String) -> Problem { Problem(.requestUnacceptable, what) }
         guard NodeName.isValid(body.name) else {
-            throw refuse("name: 1 to \(ControlAPI.NewEnrolment.longestName) characters from a-z, 0-9 and -, not at the ends")
+            throw refuse(
+                "name: 1 to \(ControlAPI.NewEnrolment.longestName) characters from a-z, 0-9 and -, not at the ends")
         }
         let facts = [body.facts.os, body.facts.architecture, body.facts.version]
         guard facts.allSatisfy({ Text.isLine($0, longest: NodeFacts.longestField, mayBeEmpty: true) }) else {
@@ -161,7 +167,9 @@ extension ControlPlane {
 
     private func checkNames(_ names: [String], known: [String], _ field: String) throws(Problem) {
         if let unknown = names.first(where: { !known.contains($0) }) {
-            throw Problem(.requestUnacceptable, "\(field): “\(unknown.prefix(60))” is unknown; known are \(known.joined(separator: ", "))")
+            throw Problem(
+                .requestUnacceptable,
+                "\(field): “\(unknown.prefix(60))” is unknown; known are \(known.joined(separator: ", "))")
         }
         guard Set(names).count == names.count else { throw Problem(.requestUnacceptable, "\(field): one stands twice") }
     }
@@ -175,7 +183,9 @@ extension ControlPlane {
         guard Set(tunnelKeys.map(\.publicKey)).count == tunnelKeys.count else {
             throw refuse("a key stands twice; each domain has a key of its own")
         }
-        guard tunnelKeys.contains(where: { $0.domain == .fabric }) else { throw refuse("the domain “fabric” is missing") }
+        guard tunnelKeys.contains(where: { $0.domain == .fabric }) else {
+            throw refuse("the domain “fabric” is missing")
+        }
         // Any private key shows a point of low order: the shared secret is zero.
         let probe = keys.challengeKey(JoinRequestID("probe")!)
         for key in tunnelKeys {

@@ -42,7 +42,9 @@ struct JoinRequestRow {
         capabilities = try row.document([String].self, "reported_capabilities")
         requestedRoles = try row.document([String].self, "requested_roles")
         let text = try row.text("status")
-        guard let status = JoinRequestStatus(rawValue: text) else { throw StoreError.corrupt("join request status \(text)") }
+        guard let status = JoinRequestStatus(rawValue: text) else {
+            throw StoreError.corrupt("join request status \(text)")
+        }
         self.status = status
         rejectionReason = try row.optionalText("rejection_reason")
         admission = try row.optionalEnvelope("admission")

@@ -50,7 +50,8 @@ extension ControlPlane {
         let lifetime = wanted.lifetimeSeconds * 1000
         if let existing = try findToken(wanted.id, call) {
             guard existing.cluster == cluster, existing.hash == wanted.secretHash.bytes, existing.name == wanted.name,
-                existing.scope == wanted.scope, existing.maximumUses == wanted.maximumUses, existing.lifetime == lifetime
+                existing.scope == wanted.scope, existing.maximumUses == wanted.maximumUses,
+                existing.lifetime == lifetime
             else { throw Problem(.conflict, "a join token \(wanted.id) with other contents exists") }
             return call.created(existing.view)
         }
@@ -126,7 +127,8 @@ extension ControlPlane {
         try call.transaction.execute(
             "UPDATE node_join_tokens SET revoked_at = $1 WHERE id = $2", [.integer(call.milliseconds), .id(found.id)])
         call.audit(
-            cluster, actor: Actor.operators, .tokenRevoked, subject: "join token \(found.id)", "after \(found.used) use(s)")
+            cluster, actor: Actor.operators, .tokenRevoked, subject: "join token \(found.id)",
+            "after \(found.used) use(s)")
         return call.reply(try token(found.id, in: cluster, call).view)
     }
 

@@ -4,7 +4,8 @@ internal import FabricWire
 extension ControlPlane {
     /// Issues an SVID and records it as the node's current one.
     ///
-    /// - Parameter replacing: the serial with which the node called, which stays good until the next rotation: the answer
+    /// - Parameter replacing: the serial with which the node called, which stays good until the next rotation: the
+    ///   answer
     ///   with the new certificate may be lost.
     func issueCertificate(
         for member: NodeKey, publicKey: [UInt8], _ cluster: ActiveCluster, replacing previous: [UInt8]?, _ call: Call
@@ -15,7 +16,8 @@ extension ControlPlane {
         let from = max(now - settings.certificateBackdating, issuing.validity.lowerBound)
         let to = min(now + settings.certificateLifetime, issuing.validity.upperBound)
         guard from < to else {
-            throw Problem(.unavailable, "the cluster's issuing certificate has expired; its operator must sign a new one")
+            throw Problem(
+                .unavailable, "the cluster's issuing certificate has expired; its operator must sign a new one")
         }
         let serial = Serial.make(call.draw("serial \(member.cluster) \(member.node)", 16))
         let certificate = try certificates.issueLeaf(
@@ -40,8 +42,8 @@ extension ControlPlane {
             ])
     }
 
-    /// What an approved host receives. Asked for again, it is the same; a certificate that expired before its host came
-    /// back for it is replaced.
+    /// What an approved host receives. Asked for again, it is the same; a certificate that expired before its host
+    /// came back for it is replaced.
     func grant(for row: JoinRequestRow, _ call: Call) throws -> ControlAPI.Grant {
         let cluster = try activeCluster(row.cluster, call)
         let member = NodeKey(cluster: row.cluster, node: row.node)
@@ -90,7 +92,8 @@ extension ControlPlane {
         }
         let expected = FabricIdentifier.node(caller.key.node, in: caller.key.cluster)
         guard !request.asksForAuthority, request.spiffeIDs == [expected], request.publicKey == caller.publicKey else {
-            throw Problem(.requestUnacceptable, "certificateRequest: it must be for \(expected) and the same identity key")
+            throw Problem(
+                .requestUnacceptable, "certificateRequest: it must be for \(expected) and the same identity key")
         }
         let cluster = try activeCluster(caller.key.cluster, call)
         try issueCertificate(for: caller.key, publicKey: caller.publicKey, cluster, replacing: caller.serial, call)

@@ -86,8 +86,8 @@ extension ControlPlane {
             "\(caller.health.rawValue) → online")
     }
 
-    /// A node that has applied a newer snapshot than is recorded here (the database was restored) would refuse every one
-    /// that we make: go on above its version. Bounded, so that a node can't exhaust its own count.
+    /// A node that has applied a newer snapshot than is recorded here (the database was restored) would refuse every
+    /// one that we make: go on above its version. Bounded, so that a node can't exhaust its own count.
     private func raiseVersion(_ applied: Int64, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
         guard applied > caller.snapshotVersion else { return caller.snapshotVersion }
         guard applied - caller.snapshotVersion <= 1_000_000 else {
@@ -126,7 +126,8 @@ extension ControlPlane {
                 expires_at = excluded.expires_at, envelope = excluded.envelope
             """,
             id + [
-                .integer(record.sequence), .integer(version), .integer(call.milliseconds + lifetime), .envelope(envelope),
+                .integer(record.sequence), .integer(version), .integer(call.milliseconds + lifetime),
+                .envelope(envelope),
             ])
         let audiences = try call.transaction.query(
             "SELECT node_id FROM snapshot_peers WHERE cluster_id = $1 AND peer_id = $2 ORDER BY node_id", id)

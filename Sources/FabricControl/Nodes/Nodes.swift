@@ -70,8 +70,8 @@ extension ControlPlane {
             lastSeenAt: try row.optionalInteger("received_at").map { $0 / 1000 })
     }
 
-    /// `POST …/nodes/{node}/disable` and `…/enable`. A disabled node is refused from the next request on, those that are
-    /// parked included, and its neighbours get snapshots without it.
+    /// `POST …/nodes/{node}/disable` and `…/enable`. A disabled node is refused from the next request on, those that
+    /// are parked included, and its neighbours get snapshots without it.
     func setMembership(_ call: Call, active: Bool) throws -> Outcome {
         let key = NodeKey(
             cluster: try call.identifier(0, "a cluster"), node: try call.identifier(1, "a node"))

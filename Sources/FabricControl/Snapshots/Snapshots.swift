@@ -5,8 +5,8 @@ internal import FabricWire
 
 /// `snapshots.dirty`: 0 clean, 1 its peers may have changed, 2 it must be made anew even if they did not.
 extension ControlPlane {
-    /// Marks the snapshots of a node's present neighbours, in each of its domains. Called before a change and after it,
-    /// so that those who lose and those who gain are both reached.
+    /// Marks the snapshots of a node's present neighbours, in each of its domains. Called before a change and after
+    /// it, so that those who lose and those who gain are both reached.
     func markNeighbours(of key: NodeKey, _ call: Call) throws {
         let degree = try cluster(key.cluster, call).peerDegree
         var neighbours: [NodeID] = []
@@ -85,7 +85,8 @@ extension ControlPlane {
                 let id = item.key.cluster
                 if clusters[id] == nil {
                     clusters[id] = try transaction.first(
-                        "SELECT \(ClusterRow.columns) FROM clusters WHERE id = $1", [.id(id)]).map(ClusterRow.init)
+                        "SELECT \(ClusterRow.columns) FROM clusters WHERE id = $1", [.id(id)]
+                    ).map(ClusterRow.init)
                 }
                 guard let cluster = clusters[id] else { throw StoreError.corrupt("a snapshot of no cluster") }
                 if try make(item, cluster, now, transaction) { touched.append(.node(id, item.key.node)) }
@@ -108,11 +109,14 @@ extension ControlPlane {
                 peers: try ringNeighbours(of: key, in: domain, degree: cluster.peerDegree, transaction))
         }
         let peers = domains.flatMap(\.peers).sortedUnique()
-        let members = peers.isEmpty ? [] : try transaction.query(
-            """
-            SELECT admission FROM cluster_memberships
-            WHERE cluster_id = $1 AND node_id IN (\(placeholders(peers.count, from: 2))) ORDER BY node_id
-            """, [.id(key.cluster)] + peers.map { .id($0) })
+        let members =
+            peers.isEmpty
+            ? []
+            : try transaction.query(
+                """
+                SELECT admission FROM cluster_memberships
+                WHERE cluster_id = $1 AND node_id IN (\(placeholders(peers.count, from: 2))) ORDER BY node_id
+                """, [.id(key.cluster)] + peers.map { .id($0) })
         guard members.count == peers.count else { throw StoreError.corrupt("a peer of \(key.node) is no member") }
         let content = cryptography.sha256(
             JSON.encodeOwn(domains) + (try members.flatMap { cryptography.sha256(try $0.blob("admission")) }))
