@@ -151,7 +151,7 @@ func randomNode(_ random: SeededRandom, depth: Int) -> DocumentNode {
     case 6: return DocumentNode(.array((0..<random.below(6)).map { _ in randomNode(random, depth: depth - 1) }))
     default:
         let members = (0..<random.below(22)).map { index in
-            DocumentMember("\(randomText(random))\(index)", randomNode(random, depth: depth - 1))
+            DocumentMember("\(randomText(random))-\(index)", randomNode(random, depth: depth - 1))
         }
         return DocumentNode(.object(members))
     }
