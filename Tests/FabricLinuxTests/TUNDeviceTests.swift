@@ -29,18 +29,22 @@ struct TUNDeviceTests {
             for line in ["10.9.0.1/32", "fd00:9::1/128", "10.9.1.0/24 dev rap0", "fd00:9:1::/64 dev rap0", "mtu 1380"] {
                 #expect(listing.contains(line), "\(line) in \(listing)")
             }
+            // Without a link-local address there are no router solicitations into the tunnel.
+            #expect(!listing.contains("fe80::"))
 
             // From the host into the device.
             let socket = try UDPSocket(bind: Endpoint("10.9.0.1:4000")!)
             _ = try Array("hello".utf8).withUnsafeBytes { try socket.send($0, to: Endpoint("10.9.1.2:4001")!) }
-            let hasPacket = try device.read(into: &packet)
-            #expect(hasPacket)
-            let bytes = Array(packet.bytes)
+            // The kernel may have announced its multicast groups before.
+            var bytes: [UInt8] = []
+            while bytes.first != 0x45 {
+                var descriptor = pollfd(fd: device.descriptor, events: Int16(POLLIN), revents: 0)
+                try #require(poll(&descriptor, 1, 10_000) == 1)
+                let hasPacket = try device.read(into: &packet)
+                bytes = hasPacket ? Array(packet.bytes) : []
+            }
             #expect(bytes.count == 20 + 8 + 5)
             #expect(Array(bytes[12..<20]) == [10, 9, 0, 1, 10, 9, 1, 2])
-            // Nothing else: no router solicitations, no multicast reports.
-            let hasMore = try device.read(into: &packet)
-            #expect(!hasMore)
 
             // From the device into the host.
             fill(&packet, udp(from: "10.9.1.2", to: "10.9.0.1", port: 4000, "there"))
@@ -65,7 +69,13 @@ struct TUNDeviceTests {
             try device.removeAddress(IPAddress("10.9.0.1")!, prefixLength: 32)
             #expect(throws: SystemError.self) { try device.removeRoute(IPPrefix("10.9.1.0/24")!) }
         }
-        #expect(try state(namespace) == before)
+        // A child that another test is just starting may hold a copy of the descriptor for a moment.
+        var after = try state(namespace)
+        for _ in 0..<100 where after != before {
+            usleep(50_000)
+            after = try state(namespace)
+        }
+        #expect(after == before)
     }
 
     @Test func `a name that is too long or taken is a clear error`() throws {
