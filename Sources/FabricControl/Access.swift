@@ -88,13 +88,7 @@ extension ControlPlane {
     ///
     /// Membership, revocation and expiry are judged again at every request.
     public func verifyClient(chain: [[UInt8]], now: Now) throws -> CertificateFacts {
-        guard let leaf = chain.first, chain.count <= 4 else {
-            throw CertificateError.malformed("a chain of \(chain.count) certificates")
-        }
-        let claimed = try certificates.inspect(leaf)
-        guard let (cluster, _) = FabricIdentifier.parseNode(claimed.spiffeID) else {
-            throw CertificateError.violates("\(claimed.spiffeID.prefix(120)) is not a node")
-        }
+        let cluster = try Self.claimedCluster(of: chain, certificates)
         let root = try store.transaction { transaction in
             try transaction.first("SELECT root_certificate FROM clusters WHERE id = $1", [.id(cluster)])?
                 .blob("root_certificate")
@@ -102,4 +96,38 @@ extension ControlPlane {
         guard let root else { throw CertificateError.untrustedRoot }
         return try certificates.validate(chain: chain, roots: [root], time: now.wall)
     }
+
+    /// `verifyClient` for a host that does it on another thread than this object's: `roots` is what `clusterRoots` gave.
+    public static func verifyClient(
+        chain: [[UInt8]], roots: [ClusterID: [UInt8]], time: WallTime, _ certificates: any CertificateProvider
+    ) throws(CertificateError) -> CertificateFacts {
+        let cluster = try claimedCluster(of: chain, certificates)
+        guard let root = roots[cluster] else { throw .untrustedRoot }
+        return try certificates.validate(chain: chain, roots: [root], time: time)
+    }
+
+    /// Every cluster's root certificate, DER. They never change; clusters are only added, by `POST /v1/clusters`.
+    public func clusterRoots() throws -> [ClusterID: [UInt8]] {
+        let rows = try store.transaction { try $0.query("SELECT id, root_certificate FROM clusters", []) }
+        var roots: [ClusterID: [UInt8]] = [:]
+        for row in rows { roots[try row.identifier("id")] = try row.blob("root_certificate") }
+        return roots
+    }
+
+    /// The cluster in whose name the leaf speaks, with nothing verified.
+    private static func claimedCluster(
+        of chain: [[UInt8]], _ certificates: any CertificateProvider
+    ) throws(CertificateError) -> ClusterID {
+        guard let leaf = chain.first, chain.count <= longestClientChain else {
+            throw .malformed("a chain of \(chain.count) certificates")
+        }
+        let claimed = try certificates.inspect(leaf)
+        guard let (cluster, _) = FabricIdentifier.parseNode(claimed.spiffeID) else {
+            throw .violates("\(claimed.spiffeID.prefix(120)) is not a node")
+        }
+        return cluster
+    }
+
+    /// Certificates in a client's chain.
+    static let longestClientChain = 4
 }

@@ -90,6 +90,7 @@ enum ControlSchema {
             UNIQUE (token_hash, node_fingerprint)
         )
         """,
+        "CREATE INDEX node_join_requests_by_cluster ON node_join_requests (cluster_id, id)",
         "CREATE INDEX node_join_requests_by_status ON node_join_requests (cluster_id, status, id)",
         """
         CREATE TABLE node_join_request_keys (
