@@ -176,6 +176,9 @@ let package = Package(
         .executableTarget(
             name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
             path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
+        .executableTarget(
+            name: "TunnelBenchmark", dependencies: ["FabricCore", "FabricCrypto", "FabricTunnel"],
+            path: "Benchmarks/TunnelBenchmark", swiftSettings: strict),
     ] + allTestTargets),
     swiftLanguageModes: [.v6]
 )
