@@ -16,6 +16,8 @@ final class AgentActor: SimulatedHost {
     var configuration: NodeConfiguration
     private(set) var host: HostID!
     private(set) var agent: NodeAgent?
+    /// Of this boot; kept, since deriving it costs a key generation.
+    private(set) var nodeID: NodeID?
     private var client: VirtualControlClient?
     private var security: ControlChannelSecurity?
     private var actions: [NodeAction] = []
@@ -54,6 +56,7 @@ final class AgentActor: SimulatedHost {
             StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.bytes) }
         }
         feed(.started(files: files, endpoints: [endpoint]), now)
+        nodeID = agent?.nodeID
     }
 
     func crashed() {

@@ -1,5 +1,6 @@
 internal import FabricControl
 internal import FabricCore
+internal import FabricScenario
 internal import FabricStoreSQLite
 internal import FabricWire
 
@@ -10,7 +11,7 @@ final class ControlActor: SimulatedHost {
 
     /// A reply that the control plane has given and the network is to lose, after the commit.
     struct LostAnswers {
-        var pathSuffix: String
+        var kind: RequestKind
         var remaining: Int
     }
 
@@ -22,7 +23,7 @@ final class ControlActor: SimulatedHost {
     private(set) var host: HostID!
     private var service: ControlService?
     private var store: SQLiteStore?
-    private var actions: [ControlAction] = []
+    private var actions: [ControlService.Action] = []
     /// Which connection waits for the answer of a request. Looked up by key only, as are the next two.
     private var waiting: [UInt64: Waiting] = [:]
     private var nextRequest: UInt64 = 1
@@ -30,8 +31,10 @@ final class ControlActor: SimulatedHost {
     /// Answers on their way through the disk's latency, by timer token.
     private var delayed: [UInt64: (stream: StreamID, bytes: [UInt8])] = [:]
     private var nextToken: UInt64 = 1
-    var lostAnswers: [LostAnswers] = []
+    private var lostAnswers: [LostAnswers] = []
     private(set) var failure: String?
+    /// SHA-256 of its root certificate.
+    private(set) var pin: [UInt8]?
 
     private struct Waiting {
         var stream: StreamID
@@ -54,6 +57,14 @@ final class ControlActor: SimulatedHost {
 
     func attach(_ host: HostID) { self.host = host }
 
+    /// Reads the records for an observer; nil while the control plane is down.
+    func query(_ sql: String) -> [SQLRow]? {
+        try? store?.transaction { try $0.query(sql, []) }
+    }
+
+    /// The next `count` answers of a kind are lost after their transaction.
+    func lose(_ kind: RequestKind, _ count: Int) { lostAnswers.append(LostAnswers(kind: kind, remaining: count)) }
+
     var endpoint: Endpoint { Endpoint(address: world.network.address(of: host), port: Self.port) }
 
     func boot(_ now: Now) {
@@ -62,13 +73,16 @@ final class ControlActor: SimulatedHost {
             let identity = try ControlIdentity(
                 vault: vault, certificates: services.certificates, cryptography: services.cryptography, random: random,
                 dnsNames: [], now: now.wall)
+            pin = identity.pin
             let store = try SQLiteStore(
-                name: "control.db", disk: world.disk(of: host), random: world.random(of: host, "sqlite"))
+                disk: world.disk(of: host), name: "control.db", random: world.random(of: host, "sqlite"))
             let environment = ControlEnvironment(
                 store: store, vault: vault, certificates: services.certificates, cryptography: services.cryptography,
                 random: random, controlPin: identity.pin)
             self.store = store
-            service = try ControlService(environment, settings: settings, now: now)
+            let service = ControlService(try ControlPlane(environment, settings: settings))
+            self.service = service
+            service.handle(.started, now: now, into: &actions)
             world.streams.listen(
                 host, port: Self.port,
                 StreamListener(
@@ -83,6 +97,7 @@ final class ControlActor: SimulatedHost {
 
     func crashed() {
         service = nil
+        store?.abandon()
         store = nil
         actions = []
         waiting = [:]
@@ -104,7 +119,7 @@ final class ControlActor: SimulatedHost {
     private func handle(_ stream: StreamID, _ event: StreamEvent, _ service: ControlService, _ now: Now) {
         switch event {
         case .accepted(_, let from, let chain):
-            let facts = chain.isEmpty ? nil : try? service.plane.verifyClient(chain: chain, time: now.wall)
+            let facts = chain.isEmpty ? nil : try? service.plane.verifyClient(chain: chain, now: now)
             connections[stream] = Connection(remote: from, peer: facts)
         case .received(let bytes):
             guard let connection = connections[stream] else { return }
@@ -114,12 +129,12 @@ final class ControlActor: SimulatedHost {
             waiting[id] = Waiting(stream: stream, number: number, path: request.path)
             connections[stream]!.open.append(id)
             service.handle(
-                .request(id, ControlRequest(request, peer: connection.peer, source: connection.remote)), now: now,
+                .request(.init(id), ControlRequest(request, peer: connection.peer, source: connection.remote)), now: now,
                 into: &actions)
         case .closed:
             for id in connections.removeValue(forKey: stream)?.open ?? [] {
                 waiting[id] = nil
-                service.handle(.disconnected(id), now: now, into: &actions)
+                service.handle(.disconnected(.init(id)), now: now, into: &actions)
             }
         case .opened, .writable: break
         }
@@ -128,7 +143,7 @@ final class ControlActor: SimulatedHost {
     private func verifyClient(_ chain: [[UInt8]], _ now: Now) -> TLSRefusal? {
         guard let service else { return TLSRefusal(.accessDenied, "not up") }
         do {
-            _ = try service.plane.verifyClient(chain: chain, time: now.wall)
+            _ = try service.plane.verifyClient(chain: chain, now: now)
             return nil
         } catch let error as CertificateError {
             return TLSRefusal(error)
@@ -144,7 +159,7 @@ final class ControlActor: SimulatedHost {
             actions.removeAll(keepingCapacity: true)
             // What the disk took for the transactions of this turn delays every answer that they gave.
             let latency = world.disk(of: host).takeElapsed()
-            for case .reply(let id, let reply) in batch { answer(id, reply, after: latency) }
+            for case .reply(let id, let reply) in batch { answer(id.number, reply, after: latency) }
         }
         world.setDeadline(host, service.nextDeadline()?.instant)
     }
@@ -152,7 +167,7 @@ final class ControlActor: SimulatedHost {
     private func answer(_ id: UInt64, _ reply: HTTPReply, after latency: Duration) {
         guard let entry = waiting.removeValue(forKey: id) else { return }
         connections[entry.stream]?.open.removeAll { $0 == id }
-        if reply.isSuccess, let lost = lostAnswers.firstIndex(where: { entry.path.hasSuffix($0.pathSuffix) }) {
+        if reply.isSuccess, let lost = lostAnswers.firstIndex(where: { $0.kind == RequestKind(path: entry.path) }) {
             lostAnswers[lost].remaining -= 1
             if lostAnswers[lost].remaining == 0 { lostAnswers.remove(at: lost) }
             world.note(host, "answer lost: \(entry.path)")
@@ -168,5 +183,19 @@ final class ControlActor: SimulatedHost {
     private func release(_ token: UInt64) {
         guard let answer = delayed.removeValue(forKey: token) else { return }
         _ = world.streams.send(answer.stream, answer.bytes)
+    }
+}
+
+extension RequestKind {
+    /// The kind of a call of the control API; nil for operators' calls.
+    init?(path: String) {
+        switch path {
+        case "/v1/enrolments": self = .join
+        case "/v1/node/heartbeat": self = .heartbeat
+        case "/v1/node/updates": self = .updates
+        case "/v1/node/certificate": self = .certificate
+        case let path where path.hasPrefix("/v1/enrolments/"): self = path.hasSuffix("/proof") ? .proof : .status
+        default: return nil
+        }
     }
 }

@@ -40,9 +40,10 @@ enum VirtualHTTP {
         let bearer = String(decoding: bytes[21 + lengths[0]..<21 + lengths[0] + lengths[1]], as: UTF8.self)
         let bodyStart = 21 + lengths[0] + lengths[1]
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        let query = parts.count < 2 ? [] : parts[1].split(separator: "&").map { item in
+        var query: [HTTPRequest.QueryItem] = []
+        for item in parts.count < 2 ? [] : parts[1].split(separator: "&") {
             let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            return HTTPRequest.QueryItem(String(pair[0]), pair.count > 1 ? String(pair[1]) : "")
+            query.append(.init(String(pair[0]), pair.count > 1 ? String(pair[1]) : ""))
         }
         return (
             number,

@@ -2,10 +2,10 @@ public import FabricCore
 
 /// What one end knows of a path from its echo probes. A path is up while echoes come back; never because a session exists.
 public struct PeerHealth: Hashable, Sendable {
-    /// How often a peer is probed.
-    public static let probeInterval = Duration.seconds(2)
-    /// After this long without an echo the path is down.
-    public static let upWindow = Duration.seconds(5)
+    public static let defaultProbeInterval = Duration.seconds(2)
+
+    /// After this long without an echo the path is down: two echoes in a row may be lost.
+    public let upWindow: Duration
 
     public private(set) var nextSequence: UInt64 = 1
     public private(set) var lastEcho: Instant?
@@ -13,7 +13,8 @@ public struct PeerHealth: Hashable, Sendable {
     public private(set) var probesSent: UInt64 = 0
     public private(set) var echoesReceived: UInt64 = 0
 
-    public init() {}
+    /// Of a peer that is probed this often.
+    public init(probeInterval: Duration) { upWindow = probeInterval * 5 / 2 }
 
     public mutating func probeSent() -> UInt64 {
         defer { nextSequence += 1 }
@@ -25,7 +26,7 @@ public struct PeerHealth: Hashable, Sendable {
     public mutating func echoReceived(sequence: UInt64, sentAt: Int64, now: Instant) -> Bool {
         guard sequence >= 1, sequence < nextSequence, sentAt <= now.nanoseconds, sentAt >= 0 else { return false }
         let trip = now - Instant(nanoseconds: sentAt)
-        guard trip <= Self.upWindow else { return false }
+        guard trip <= upWindow else { return false }
         lastEcho = now
         roundTrip = trip
         echoesReceived += 1
@@ -34,6 +35,6 @@ public struct PeerHealth: Hashable, Sendable {
 
     public func isUp(at now: Instant) -> Bool {
         guard let lastEcho else { return false }
-        return now - lastEcho <= Self.upWindow
+        return now - lastEcho <= upWindow
     }
 }

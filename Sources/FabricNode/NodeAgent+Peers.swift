@@ -17,7 +17,7 @@ public struct NodePeer {
     public let domain: RoutingDomainID
     public let overlay: IPPrefix
     public let handle: PeerHandle
-    public internal(set) var health = PeerHealth()
+    public internal(set) var health: PeerHealth
     var reportedUp = false
 }
 
@@ -128,7 +128,7 @@ extension NodeAgent {
                         publicKey: key, presharedKey: nil, allowedIPs: [overlay],
                         endpoint: member.record?.endpoints.first, persistentKeepalive: nil))
                 guard let handle else { continue }
-                next.append(NodePeer(node: node, domain: domain.id, overlay: overlay, handle: handle))
+                next.append(NodePeer(node: node, domain: domain.id, overlay: overlay, handle: handle, health: PeerHealth(probeInterval: configuration.probeInterval)))
             }
         }
         for old in peers where !next.contains(where: { $0.handle == old.handle }) { tunnels.removePeer(old.handle) }
@@ -154,7 +154,7 @@ extension NodeAgent {
 
     /// Starts one round of probes; `nextTransmit` builds them as the host takes them.
     func probePeers(_ now: Now, _ actions: inout [NodeAction]) {
-        probeDue = now.monotonic + PeerHealth.probeInterval
+        probeDue = now.monotonic + configuration.probeInterval
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)

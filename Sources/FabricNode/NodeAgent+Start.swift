@@ -243,7 +243,7 @@ extension NodeAgent {
         case .floors:
             guard !tunnelsReady else { return }
             tunnelsReady = true
-            probeDue = now.monotonic + random.jitter(PeerHealth.probeInterval)
+            probeDue = now.monotonic + random.jitter(configuration.probeInterval)
         case .snapshot: durableSnapshotVersion = max(durableSnapshotVersion, write.snapshotVersion ?? 0)
         case .membership: break
         }

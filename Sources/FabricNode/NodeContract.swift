@@ -12,10 +12,12 @@ public struct NodeConfiguration: Sendable {
     public var facts: NodeFacts
     public var capabilities: [String]
     public var requestedRoles: [String]
+    /// How often each peer is probed.
+    public var probeInterval: Duration
 
     public init(
         name: String, joinToken: JoinToken?, domains: [RoutingDomainID], facts: NodeFacts, capabilities: [String],
-        requestedRoles: [String]
+        requestedRoles: [String], probeInterval: Duration
     ) {
         self.name = name
         self.joinToken = joinToken
@@ -23,6 +25,7 @@ public struct NodeConfiguration: Sendable {
         self.facts = facts
         self.capabilities = capabilities
         self.requestedRoles = requestedRoles
+        self.probeInterval = probeInterval
     }
 }
 
@@ -40,7 +43,7 @@ public typealias RequestNumber = UInt64
 public typealias PersistNumber = UInt64
 
 /// Why a request to the control plane has no reply.
-public enum ControlFailure: Hashable, Sendable, CustomStringConvertible {
+public enum ControlFailure: Error, Hashable, Sendable, CustomStringConvertible {
     case unreachable
     case timedOut
     /// The connection ended after the request had been sent: it may have been carried out.

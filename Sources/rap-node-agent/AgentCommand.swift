@@ -26,13 +26,20 @@ struct AgentCommand: ParsableCommand {
         var advertise: [String] = []
         @Option(help: "A routing domain besides “fabric”; repeat for several. Fixed at enrolment.") var domain: [String] = []
         @Option(help: "Name pattern of the interfaces; “none” runs without.") var interface = "rap%d"
+        @Option(help: "Seconds between echo probes of each peer, 0.2 to 60.") var probeInterval = 2.0
         @Option(help: "Log level: trace, debug, info, notice, warning, error.") var logLevel = "info"
+
+        func validate() throws {
+            guard (0.2...60).contains(probeInterval) else {
+                throw ValidationError("--probe-interval is \(probeInterval); it must be between 0.2 and 60 seconds")
+            }
+        }
 
         func run() throws {
             let settings = AgentHostSettings(
                 node: NodeConfiguration(
                     name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
-                    capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: []),
+                    capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [], probeInterval: .milliseconds(Int64(probeInterval * 1000))),
                 stateDirectory: state, control: try parse(control, "--control", "an address and port, such as 192.0.2.1:8443"),
                 listen: try parse(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)

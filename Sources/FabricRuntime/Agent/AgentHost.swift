@@ -238,9 +238,3 @@ public final class AgentHost {
         }
     }
 }
-
-/// Carries the host into closures that run on its own loop, which it outlives.
-private struct Unowned<Value: AnyObject>: @unchecked Sendable {
-    unowned let value: Value
-    init(_ value: Value) { self.value = value }
-}

@@ -1,4 +1,3 @@
-public import FabricCore
 internal import Glibc
 
 /// A Unix socket that answers each connection with one JSON document and closes. Local tools read it; it takes no commands.
@@ -35,7 +34,7 @@ final class StatusSocket {
             var offset = 0
             while offset < document.count {
                 let sent = document.withUnsafeBytes {
-                    send(connection, $0.baseAddress! + offset, $0.count - offset, Int32(MSG_NOSIGNAL.rawValue))
+                    send(connection, $0.baseAddress! + offset, $0.count - offset, Int32(MSG_NOSIGNAL))
                 }
                 if sent <= 0 { break }
                 offset += sent

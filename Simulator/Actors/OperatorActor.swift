@@ -1,0 +1,242 @@
+internal import FabricControl
+internal import FabricCore
+internal import FabricNode
+internal import FabricOperator
+internal import FabricWire
+
+/// A virtual host where a person works: it runs the production operator code and does the scenario's steps through the control
+/// API, again and again until each has succeeded.
+final class OperatorActor: SimulatedHost {
+    static let requestTimeout = Duration.seconds(10)
+    static let retryDelay = Duration.milliseconds(500)
+    /// What a decision is to be.
+    enum Decision: Hashable {
+        case approve
+        case reject(reason: String)
+    }
+
+    struct TokenOrder {
+        var name: String
+        var uses: Int
+        var lifetime: Duration
+        var scope: ControlAPI.TokenScope
+    }
+
+    private let world: World
+    private let services: ActorServices
+    private let control: () -> ControlActor
+    private let clusterID: ClusterID
+    private let peerDegree: Int
+    private let calls = OperatorCalls(bearer: ControlActor.adminToken)
+    private(set) var host: HostID!
+    private var client: VirtualControlClient!
+    private var random: (any RandomSource)!
+    private var now = Now(monotonic: .zero, wall: WallTime(nanoseconds: 0))
+
+    // What this person keeps.
+    private var cluster: OperatorCluster?
+    private var view: ControlAPI.Cluster?
+    private var tokens: [(name: String, id: JoinTokenID, token: JoinToken)] = []
+
+    /// Jobs run one after the other: each calls `finish` when it is done.
+    private var jobs: [() -> Void] = []
+    private var isBusy = false
+    private var completions: [UInt64: (Result<HTTPReply, ControlFailure>) -> Void] = [:]
+    private var nextNumber: UInt64 = 1
+    private(set) var refusals: [String] = []
+
+    init(
+        world: World, services: ActorServices, cluster: ClusterID, peerDegree: Int, control: @escaping () -> ControlActor
+    ) {
+        self.world = world
+        self.services = services
+        clusterID = cluster
+        self.peerDegree = peerDegree
+        self.control = control
+    }
+
+    func attach(_ host: HostID) { self.host = host }
+
+    private var person: Operator { Operator(certificates: services.certificates, cryptography: services.cryptography) }
+
+    // MARK: Steps
+
+    func createCluster() { enqueue { [unowned self] in makeCluster() } }
+
+    func createToken(_ order: TokenOrder, then: @escaping () -> Void) {
+        enqueue { [unowned self] in makeToken(order, then) }
+    }
+
+    func revokeToken(_ name: String) {
+        enqueue { [unowned self] in
+            guard let token = tokens.last(where: { $0.name == name }) else { return finish() }
+            perform(calls.revoke(token.id, in: clusterID)) { [unowned self] _ in finish() }
+        }
+    }
+
+    /// Decides the requests of these nodes that wait now.
+    func decideWaiting(_ names: [String], _ decision: Decision) {
+        guard client != nil else { return }
+        let names = Set(names)
+        perform(calls.joinRequests(clusterID, status: "pending", PageQuery(limit: 1000))) { [unowned self] page in
+            for request in page.items where names.contains(request.name) { decide(request, decision) }
+        }
+    }
+
+    func token(_ name: String) -> JoinToken? { tokens.last { $0.name == name }?.token }
+
+    // MARK: Jobs
+
+    private func enqueue(_ job: @escaping () -> Void) {
+        jobs.append(job)
+        startNext()
+    }
+
+    private func startNext() {
+        guard !isBusy, client != nil, !jobs.isEmpty else { return }
+        isBusy = true
+        jobs.removeFirst()()
+    }
+
+    private func finish() {
+        isBusy = false
+        startNext()
+    }
+
+    private func makeCluster() {
+        do {
+            if cluster == nil { cluster = try person.makeCluster(clusterID, random: random, now: now.wall) }
+        } catch {
+            return refuse("the cluster can't be made: \(error)")
+        }
+        let body = person.newCluster(cluster!, name: clusterID.text, peerDegree: peerDegree)
+        perform(calls.create(body)) { [unowned self] keys in
+            do {
+                let trust = try person.signTrust(keys, for: &cluster!, random: random, now: now.wall)
+                perform(calls.setTrust(trust, of: clusterID)) { [unowned self] view in
+                    self.view = view
+                    finish()
+                }
+            } catch {
+                refuse("the cluster's trust can't be signed: \(error)")
+            }
+        }
+    }
+
+    private func makeToken(_ order: TokenOrder, _ then: @escaping () -> Void) {
+        guard let view, let cluster else { return refuse("there is no cluster for token \(order.name)") }
+        do {
+            let (token, body) = try person.makeToken(
+                name: order.name, maximumUses: order.uses, lifetime: order.lifetime, scope: order.scope, for: view,
+                of: cluster, random: random)
+            perform(calls.create(body, in: clusterID)) { [unowned self] issued in
+                tokens.append((order.name, issued.id, token))
+                then()
+                finish()
+            }
+        } catch {
+            refuse("token \(order.name) can't be made: \(error)")
+        }
+    }
+
+    // MARK: Decisions
+
+    private func decide(_ request: ControlAPI.JoinRequestView, _ decision: Decision) {
+        switch decision {
+        case .approve:
+            guard let cluster else { return }
+            do {
+                let approval = try person.approve(request, in: cluster, now: now.wall)
+                perform(calls.approve(request.id, in: clusterID, approval)) { _ in }
+            } catch {
+                refusals.append("\(request.name): \(error)")
+            }
+        case .reject(let reason):
+            perform(calls.reject(request.id, in: clusterID, reason: reason)) { _ in }
+        }
+    }
+
+    // MARK: Calls
+
+    /// Repeats the call until it has an answer; every call of operators may be repeated.
+    private func perform<Answer>(_ call: OperatorCall<Answer>, then: @escaping (Answer) -> Void) {
+        send(call.request) { [unowned self] result in
+            switch result {
+            case .success(let reply):
+                do throws(OperatorCallError) { then(try call.decode(reply)) } catch {
+                    if case .refused(let problem) = error, problem.code?.isTransient == true {
+                        retry(call, then)
+                    } else {
+                        refuse("\(call.request.method.rawValue) \(call.request.path): \(error)")
+                    }
+                }
+            case .failure: retry(call, then)
+            }
+        }
+    }
+
+    private func retry<Answer>(_ call: OperatorCall<Answer>, _ then: @escaping (Answer) -> Void) {
+        let token = nextNumber
+        nextNumber += 1
+        retries[token] = { [unowned self] in perform(call, then: then) }
+        world.setTimer(host, after: Self.retryDelay, token: token)
+    }
+
+    private var retries: [UInt64: () -> Void] = [:]
+
+    private func send(_ request: HTTPRequest, completion: @escaping (Result<HTTPReply, ControlFailure>) -> Void) {
+        let number = nextNumber
+        nextNumber += 1
+        completions[number] = completion
+        client.send(request, number: number, timeout: Self.requestTimeout)
+    }
+
+    private func refuse(_ what: String) {
+        refusals.append(what)
+        world.note(host, what)
+        finish()
+    }
+
+    // MARK: SimulatedHost
+
+    func boot(_ now: Now) {
+        self.now = now
+        random = world.random(of: host, "operator")
+        let control = control()
+        client = VirtualControlClient(
+            world: world, host: host, server: control.endpoint, identity: nil,
+            verifyServer: { [unowned self] chain, now in
+                // A person's context holds the control plane's pin, handed over when it was set up.
+                guard let pin = control.pin else { return TLSRefusal(.unknownAuthority, "no pin") }
+                do throws(CertificateError) {
+                    _ = try ControlPin.verify(
+                        chain: chain, pin: pin, time: now.wall, services.certificates, services.cryptography)
+                    return nil
+                } catch {
+                    return TLSRefusal(error)
+                }
+            })
+        startNext()
+    }
+
+    func crashed() {}
+
+    func handle(_ event: HostEvent, now: Now) {
+        self.now = now
+        switch event {
+        case .stream(let stream, let event):
+            for outcome in client.handle(stream, event) { complete(outcome) }
+        case .timer(let token) where token & VirtualControlClient.timerFlag != 0:
+            for outcome in client.timerFired(token) { complete(outcome) }
+        case .timer(let token): retries.removeValue(forKey: token)?()
+        case .wake, .datagram, .persisted: break
+        }
+    }
+
+    private func complete(_ outcome: VirtualControlClient.Outcome) {
+        switch outcome {
+        case .reply(let number, let reply): completions.removeValue(forKey: number)?(.success(reply))
+        case .failure(let number, let failure): completions.removeValue(forKey: number)?(.failure(failure))
+        }
+    }
+}

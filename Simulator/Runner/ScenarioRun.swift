@@ -1,0 +1,262 @@
+internal import FabricCore
+internal import FabricControl
+internal import FabricCrypto
+internal import FabricIdentity
+internal import FabricNode
+public import FabricScenario
+internal import FabricWire
+
+/// One run of a plan in a simulated world: builds the world, does the steps at their times, shows the judge what it asks for.
+///
+/// Same plan, same seed, same build of the deciding code: the same events, and the same trace hash.
+public final class ScenarioRun {
+    /// The true time at which every run begins.
+    static let epoch = WallTime(seconds: 1_790_000_000)
+    /// How often the judge looks, besides the moments that it names.
+    static let observationInterval = Duration.milliseconds(250)
+    static let clusterOfRuns = ClusterID("scenario")!
+
+    public let plan: Plan
+    public let world: World
+    public private(set) var judge: Judge
+    let services: ActorServices
+    let control: ControlActor
+    let person: OperatorActor
+    var agents: [AgentActor] = []
+    let places: [PlaceID]
+    let view: SimulationView
+    private let start: Instant
+    private var cuts: [(id: Int, handle: [PartitionID])] = []
+    private var enrolled: Set<Int> = []
+    /// Called with a line for each thing that an agent reports.
+    public var onReport: ((String) -> Void)?
+
+    /// What went wrong beyond broken expectations: the scenario could not be carried out as written.
+    public var troubles: [String] {
+        (control.failure.map { [$0] } ?? []) + person.refusals.map { "operator: \($0)" }
+    }
+
+    public init(plan: Plan, recording: Trace.Recording = Trace.Recording()) {
+        self.plan = plan
+        world = World(seed: plan.seed, epoch: Self.epoch, recording: recording)
+        judge = Judge(plan: plan)
+        services = ActorServices(cryptography: SystemCryptography(), certificates: X509Identity())
+        let world = world
+        places = plan.places.enumerated().map { index, place in
+            world.network.addPlace(
+                place.name, inner: LinkProfile(place.link), outer: LinkProfile(plan.defaultLink))
+        }
+        var settings = ControlSettings(
+            adminTokenHash: services.cryptography.sha256(Array(ControlActor.adminToken.utf8)))
+        settings.heartbeatInterval = plan.cluster.heartbeat
+        settings.certificateLifetime = plan.cluster.certificateLifetime
+        let control = ControlActor(world: world, services: services, settings: settings)
+        self.control = control
+        let place = places[plan.controlPlace]
+        control.attach(world.addHost(control, name: "control", place: place))
+        person = OperatorActor(
+            world: world, services: services, cluster: Self.clusterOfRuns, peerDegree: plan.cluster.peers,
+            control: { control })
+        person.attach(world.addHost(person, name: "operator", place: place))
+        view = SimulationView(plan: plan, world: world, control: control, services: services)
+        // The fabric is set up before the scenario's clock starts.
+        start = .zero + .seconds(5)
+        for link in plan.links {
+            world.network.setLink(between: places[link.a], and: places[link.b], LinkProfile(link.link))
+        }
+        addAgents()
+        world.start(control.host, at: .zero)
+        world.start(person.host, at: .zero + .seconds(1))
+        person.createCluster()
+        schedule()
+    }
+
+    private func addAgents() {
+        let packets = PacketScratch()
+        for node in plan.nodes {
+            let configuration = NodeConfiguration(
+                name: node.name, joinToken: nil, domains: node.domains,
+                facts: NodeFacts(os: "simulated", architecture: "virtual", version: RAPVersion.text),
+                capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
+                probeInterval: plan.cluster.probe)
+            let agent = AgentActor(
+                world: world, services: services, name: node.name, configuration: configuration,
+                control: control.endpoint, packets: packets)
+            let host = world.addHost(agent, name: node.name, place: places[node.place])
+            agent.attach(host)
+            if node.clockSkew != .zero { world.jumpWallClock(host, by: node.clockSkew) }
+            agent.onReport = { [unowned self] actor, report in
+                onReport?("\(elapsed) \(actor.name): \(report)")
+            }
+            agents.append(agent)
+        }
+        view.agents = agents
+    }
+
+    // MARK: Running
+
+    /// Virtual time since the scenario's start; before that, zero.
+    public var elapsed: Duration { max(.zero, world.now - start) }
+    public var eventCount: UInt64 { world.eventCount }
+    public var traceHash: String { world.trace.hash.description }
+
+    /// Runs to the end. `progress` is called at each observation, for display; it must not act on the world.
+    public func run(progress: (ScenarioRun) -> Void) -> Verdict {
+        guard world.run(until: start) == .reached else { return judge.verdict() }
+        var time = Duration.zero
+        while true {
+            judge.observe(view, at: time)
+            progress(self)
+            if time >= plan.duration { break }
+            var next = time + Self.observationInterval
+            if let moment = judge.nextMoment(after: time) { next = min(next, moment) }
+            time = min(next, plan.duration)
+            if case .stuck(let host) = world.run(until: start + time) {
+                world.note(host, "time does not advance")
+                break
+            }
+        }
+        return judge.verdict()
+    }
+
+    public var enrolledCount: Int { agents.count { $0.agent?.phase == .active } }
+    public var runningCount: Int { agents.count { $0.agent != nil } }
+    /// Pairs counted at both ends: up by echo, of those that policy gives.
+    public var peersUp: (up: Int, all: Int) {
+        var up = 0
+        var all = 0
+        for index in agents.indices {
+            all += view.peerCount(of: index)
+            for peer in 0..<view.peerCount(of: index) where view.peer(peer, of: index).isUp { up += 1 }
+        }
+        return (up, all)
+    }
+    public var networkCounters: NetworkCounters { world.network.counters }
+    public var handshakes: Int {
+        agents.indices.reduce(0) { sum, index in
+            sum + (0..<view.peerCount(of: index)).reduce(0) { $0 + view.peer($1, of: index).handshakes }
+        }
+    }
+
+    // MARK: Steps
+
+    private func schedule() {
+        for step in plan.steps {
+            world.schedule(at: start + step.time, "line \(step.line)") { [unowned self] _ in perform(step.action) }
+        }
+    }
+
+    private func perform(_ action: PlannedStep.Action) {
+        switch action {
+        case .createToken(let index):
+            let token = plan.tokens[index]
+            person.createToken(
+                .init(
+                    name: token.name, uses: token.uses, lifetime: token.lifetime,
+                    scope: .init(domains: token.domains, namePrefix: token.namePrefix))
+            ) { [unowned self] in startWaiting(for: index) }
+        case .revokeToken(let index): person.revokeToken(plan.tokens[index].name)
+        case .enrol(let nodes, let token): for node in nodes { enrol(node, token) }
+        case .approve(let nodes): person.decideWaiting(nodes.map { plan.nodes[$0].name }, .approve)
+        case .reject(let nodes):
+            person.decideWaiting(nodes.map { plan.nodes[$0].name }, .reject(reason: "rejected by the scenario"))
+        case .cut(let partition): cuts.append((partition.id, cut(partition)))
+        case .heal(let ids):
+            for index in cuts.indices where ids.contains(cuts[index].id) {
+                for handle in cuts[index].handle { world.network.heal(handle) }
+            }
+        case .setLinks(let links):
+            for link in links {
+                world.network.setLink(between: places[link.a], and: places[link.b], LinkProfile(link.link))
+            }
+        case .crash(let nodes): for node in nodes { world.crash(agents[node].host, .power) }
+        case .restart(let nodes): for node in nodes { world.start(agents[node].host, at: world.now) }
+        case .stopControl: world.crash(control.host, .power)
+        case .startControl: world.start(control.host, at: world.now)
+        case .moveClock(let set, let step):
+            for node in set.nodes { world.jumpWallClock(agents[node].host, by: step) }
+            if set.control { world.jumpWallClock(control.host, by: step) }
+        case .loseAnswers(let kind, let count): control.lose(kind, count)
+        case .startFlow(let index): startFlow(index)
+        }
+    }
+
+    /// Nodes that were switched on before their token existed.
+    private var waitingForToken: [(node: Int, token: Int)] = []
+
+    private func enrol(_ node: Int, _ token: Int) {
+        guard enrolled.insert(node).inserted else { return }
+        guard let joinToken = person.token(plan.tokens[token].name) else {
+            waitingForToken.append((node, token))
+            return
+        }
+        agents[node].configuration.joinToken = joinToken
+        world.start(agents[node].host, at: world.now)
+    }
+
+    private func startWaiting(for token: Int) {
+        let ready = waitingForToken.filter { $0.token == token }
+        waitingForToken.removeAll { $0.token == token }
+        for entry in ready {
+            enrolled.remove(entry.node)
+            enrol(entry.node, entry.token)
+        }
+    }
+
+    /// Host by host: a plan's partition is between sets of hosts.
+    private func cut(_ partition: PlannedPartition) -> [PartitionID] {
+        func hosts(_ set: EndpointSet) -> [HostID] {
+            set.nodes.map { agents[$0].host } + (set.control ? [control.host] : [])
+        }
+        let from = hosts(partition.from)
+        let to = hosts(partition.to)
+        return from.flatMap { a in
+            to.filter { $0 != a }.map { b in
+                world.network.cut(
+                    Partition(from: .host(a), to: .host(b), oneWay: !partition.isSymmetric))
+            }
+        }
+    }
+
+    private func startFlow(_ index: Int) {
+        let flow = plan.flows[index]
+        let bits = Int64(flow.packetBytes) * 8
+        for pair in flow.pairs {
+            let receiver = agents[pair.to]
+            let number = services.flows.open()
+            view.flowNumbers[index].append(number)
+            agents[pair.from].startFlow(
+                FlowState(
+                    number: number, domain: .fabric,
+                    interval: .nanoseconds(max(1, bits * 1_000_000_000 / max(1, flow.bitsPerSecond))),
+                    packetBytes: flow.packetBytes, end: world.now + flow.duration,
+                    destination: { [unowned receiver] in receiver.agent?.overlayAddress(in: .fabric) }))
+        }
+    }
+}
+
+extension LinkProfile {
+    init(_ link: LinkProperties) {
+        self.init(
+            delay: DelayDistribution(link.delay, jitter: link.jitter),
+            loss: Probability(partsPerMillion: UInt32(clamping: link.lossPartsPerMillion)),
+            bandwidth: link.bitsPerSecond, queueBytes: link.queueBytes, mtu: link.mtu)
+        duplication = Probability(partsPerMillion: UInt32(clamping: link.duplicatePartsPerMillion))
+        reordering = Probability(partsPerMillion: UInt32(clamping: link.reorderPartsPerMillion))
+        corruption = Probability(partsPerMillion: UInt32(clamping: link.corruptPartsPerMillion))
+    }
+}
+
+extension ScenarioRun {
+    /// Lines for a person: what the run moved.
+    public var details: String {
+        let network = world.network.counters
+        let peers = peersUp
+        return """
+            nodes     \(runningCount) running, \(enrolledCount) enrolled
+            tunnels   \(peers.up) of \(peers.all) ends up, \(handshakes) handshakes
+            packets   \(network.sent) sent, \(network.delivered) delivered, \(network.lost) lost, \
+            \(network.partitionDropped) cut, \(network.queueDropped) queue-dropped
+            """
+    }
+}

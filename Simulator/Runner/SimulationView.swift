@@ -1,0 +1,173 @@
+internal import FabricCore
+internal import FabricMesh
+internal import FabricNode
+internal import FabricScenario
+internal import FabricTunnel
+internal import FabricWire
+
+/// What the judge sees of a simulated world: agents as they are, the control plane by its records.
+final class SimulationView: WorldView {
+    private let plan: Plan
+    private let world: World
+    private let control: ControlActor
+    private let services: ActorServices
+    var agents: [AgentActor] = []
+    /// Flow numbers of the ledger, by the plan's flow.
+    var flowNumbers: [[Int]]
+    /// Looked up by key only.
+    private var indexOfNode: [NodeID: Int] = [:]
+    private var indexOfName: [String: Int] = [:]
+    private var peerIndices: [PeerIndices]
+    private var records: ControlRecords
+
+    /// The plan's indices of a node's peers in the fabric domain, as of a snapshot of one boot.
+    private struct PeerIndices {
+        var version: Int64 = -1
+        var agent: ObjectIdentifier?
+        /// Position in the agent's list, index in the plan.
+        var peers: [(position: Int, node: Int)] = []
+    }
+
+    private struct ControlRecords {
+        var readAt: Instant?
+        var online: [Bool]
+        var requests: [Int]
+        var nodes: [Int]
+        var audit: [Int]
+    }
+
+    init(plan: Plan, world: World, control: ControlActor, services: ActorServices) {
+        self.plan = plan
+        self.world = world
+        self.control = control
+        self.services = services
+        flowNumbers = plan.flows.map { _ in [] }
+        peerIndices = plan.nodes.map { _ in PeerIndices() }
+        records = ControlRecords(
+            online: plan.nodes.map { _ in false }, requests: plan.nodes.map { _ in 0 },
+            nodes: plan.nodes.map { _ in 0 }, audit: plan.auditEvents.map { _ in 0 })
+        for (index, node) in plan.nodes.enumerated() { indexOfName[node.name] = index }
+    }
+
+    // MARK: Nodes
+
+    func phase(of node: Int) -> FabricScenario.NodePhase {
+        guard let agent = agents[node].agent else { return .off }
+        switch agent.phase {
+        case .idle, .joining: return .joining
+        case .awaitingApproval: return .awaitingApproval
+        case .active: return .active
+        case .refused(let code, _): return .refused(code.rawValue)
+        case .broken: return .refused("broken")
+        }
+    }
+
+    func peerCount(of node: Int) -> Int {
+        guard let agent = agents[node].agent else { return 0 }
+        refresh(node, agent)
+        return peerIndices[node].peers.count
+    }
+
+    func peer(_ index: Int, of node: Int) -> PeerView {
+        guard let agent = agents[node].agent else {
+            return PeerView(node: 0, hasSession: false, handshakes: 0, isUp: false)
+        }
+        let entry = peerIndices[node].peers[index]
+        let peer = agent.peers[entry.position]
+        let status = agent.tunnelStatus(peer)
+        return PeerView(
+            node: entry.node, hasSession: status?.hasSession ?? false, handshakes: Int(status?.handshakes ?? 0),
+            isUp: peer.health.isUp(at: world.now(of: agents[node].host).monotonic))
+    }
+
+    private func refresh(_ node: Int, _ agent: NodeAgent) {
+        let identity = ObjectIdentifier(agent)
+        guard peerIndices[node].version != agent.snapshotVersion || peerIndices[node].agent != identity else { return }
+        var known = true
+        var peers: [(position: Int, node: Int)] = []
+        for (position, peer) in agent.peers.enumerated() where peer.domain == .fabric {
+            if let index = index(of: peer.node) { peers.append((position, index)) } else { known = false }
+        }
+        peerIndices[node] = PeerIndices(version: known ? agent.snapshotVersion : -1, agent: identity, peers: peers)
+    }
+
+    private func index(of node: NodeID) -> Int? {
+        if let index = indexOfNode[node] { return index }
+        for (index, actor) in agents.enumerated() {
+            if let id = actor.nodeID { indexOfNode[id] = index }
+        }
+        return indexOfNode[node]
+    }
+
+    // MARK: The control plane
+
+    func isOnline(_ node: Int) -> Bool {
+        refreshRecords()
+        return records.online[node]
+    }
+
+    func joinRequestCount(of node: Int) -> Int {
+        refreshRecords()
+        return records.requests[node]
+    }
+
+    func recordCount(of node: Int) -> Int {
+        refreshRecords()
+        return records.nodes[node]
+    }
+
+    func auditCount(of event: Int) -> Int {
+        refreshRecords()
+        return records.audit[event]
+    }
+
+    /// Reads the control plane's records once per moment; while it is down, what was read last stands.
+    private func refreshRecords() {
+        guard records.readAt != world.now else { return }
+        records.readAt = world.now
+        func counted(_ sql: String) -> [(String, Int)]? {
+            control.query(sql)?.compactMap { row in
+                guard let name = try? row.text("name"), let count = try? row.integer("count") else { return nil }
+                return (name, Int(count))
+            }
+        }
+        func assign(_ counts: [(String, Int)]?, _ target: inout [Int]) {
+            guard let counts else { return }
+            for index in target.indices { target[index] = 0 }
+            for (name, count) in counts { if let index = indexOfName[name] { target[index] = count } }
+        }
+        var online = [Int](repeating: 0, count: plan.nodes.count)
+        let read = counted(
+            "SELECT node_name AS name, COUNT(*) AS count FROM cluster_memberships WHERE health = 'online' "
+                + "GROUP BY node_name ORDER BY node_name")
+        if let read {
+            assign(read, &online)
+            records.online = online.map { $0 > 0 }
+        }
+        assign(
+            counted(
+                "SELECT node_name AS name, COUNT(*) AS count FROM node_join_requests GROUP BY node_name ORDER BY node_name"),
+            &records.requests)
+        assign(
+            counted(
+                "SELECT node_name AS name, COUNT(*) AS count FROM cluster_memberships GROUP BY node_name "
+                    + "ORDER BY node_name"),
+            &records.nodes)
+        if let audit = counted(
+            "SELECT event AS name, COUNT(*) AS count FROM cluster_audit_events GROUP BY event ORDER BY event")
+        {
+            for (index, event) in plan.auditEvents.enumerated() {
+                records.audit[index] = audit.first { $0.0 == event }?.1 ?? 0
+            }
+        }
+    }
+
+    func flow(_ index: Int) -> FlowView {
+        var view = FlowView(sentPackets: 0, deliveredPackets: 0)
+        for number in flowNumbers[index] {
+            view.sentPackets += Int64(services.flows.counts[number].sent)
+            view.deliveredPackets += Int64(services.flows.counts[number].delivered)
+        }
+        return view
+    }
+}

@@ -1,0 +1,117 @@
+internal import ArgumentParser
+internal import FabricCore
+internal import FabricDocument
+internal import FabricScenario
+internal import Foundation
+internal import Simulator
+
+func complain(_ text: String) { FileHandle.standardError.write(Data("rap-sim: \(text)\n".utf8)) }
+
+func printJSON(_ value: some Encodable) throws {
+    FileHandle.standardOutput.write(Data(try JSON.encode(value) + [10]))
+}
+
+/// Reads and plans a scenario; what is wrong with the file is printed, with exit status 2.
+func loadPlan(_ file: String, seed: UInt64?) throws -> Plan {
+    do {
+        let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64 ?? 0
+        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: size) { throw refusal }
+        var plan = try ScenarioFile.plan(yaml: Array(Data(contentsOf: URL(fileURLWithPath: file))), file: file)
+        if let seed {
+            guard seed < 1 << 63 else {
+                complain("--seed \(seed) is too large; give one below 2^63")
+                throw ExitCode(2)
+            }
+            plan.seed = seed
+        }
+        guard plan.hosts.contains(.simulator) else {
+            complain("\(file) is for the live host only; run it with rap-live")
+            throw ExitCode(2)
+        }
+        return plan
+    } catch let error as ScenarioError {
+        FileHandle.standardError.write(Data("\(error)\n".utf8))
+        throw ExitCode(2)
+    } catch let error as CocoaError {
+        complain("\(file) can't be read: \(error.localizedDescription)")
+        throw ExitCode(2)
+    }
+}
+
+/// Runs a plan to its end, with the figures that a report wants.
+func simulate(
+    _ plan: Plan, pcap: String?, events: String?, recording: Trace.Recording = Trace.Recording(),
+    _ display: ProgressDisplay?
+) throws -> (ScenarioRun, RunReport, Verdict) {
+    let began = DispatchTime.now().uptimeNanoseconds
+    let run = ScenarioRun(plan: plan, recording: recording)
+    var files: [FileHandle] = []
+    func open(_ path: String) throws -> FileHandle {
+        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path)
+        else {
+            complain("\(path) can't be written")
+            throw ExitCode(2)
+        }
+        files.append(handle)
+        return handle
+    }
+    if let pcap {
+        let handle = try open(pcap)
+        run.world.capture { handle.write(Data($0)) }
+    }
+    if let events {
+        let handle = try open(events)
+        run.onReport = { handle.write(Data(($0 + "\n").utf8)) }
+    }
+    let verdict = run.run { display?.show($0) }
+    display?.finish()
+    for file in files { try? file.close() }
+    var report = RunReport(plan: plan, host: .simulator, verdict: verdict)
+    report.traceHash = run.traceHash
+    report.events = run.eventCount
+    report.virtualSeconds = Double(run.elapsed.nanoseconds) / 1e9
+    report.wallSeconds = Double(DispatchTime.now().uptimeNanoseconds - began) / 1e9
+    report.peakResidentBytes = peakResidentBytes()
+    return (run, report, verdict)
+}
+
+private func peakResidentBytes() -> UInt64 {
+    var usage = rusage()
+    getrusage(RUSAGE_SELF, &usage)
+    return UInt64(usage.ru_maxrss) * 1024
+}
+
+/// One line that is drawn over and over on a terminal; elsewhere a line now and then.
+final class ProgressDisplay {
+    private let plan: Plan
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var lastDrawn: UInt64 = 0
+    private var lastText = ""
+
+    init(_ plan: Plan) {
+        self.plan = plan
+        write("\(plan.name): \(plan.nodes.count) nodes in \(plan.places.count) places, seed \(plan.seed)\n")
+    }
+
+    func show(_ run: ScenarioRun) {
+        let now = DispatchTime.now().uptimeNanoseconds
+        guard now - lastDrawn > (isTerminal ? 100_000_000 : 2_000_000_000) else { return }
+        lastDrawn = now
+        let total = Double(plan.duration.nanoseconds)
+        let share = total > 0 ? Double(run.elapsed.nanoseconds) / total : 1
+        let width = 24
+        let filled = min(width, Int(share * Double(width)))
+        let bar = String(repeating: "█", count: filled) + String(repeating: "·", count: width - filled)
+        let peers = run.peersUp
+        let text =
+            "\(bar) \(Int(Double(run.elapsed.nanoseconds) / 1e9)) s  on \(run.runningCount)  enrolled \(run.enrolledCount)"
+            + "  paths up \(peers.up)/\(peers.all)  held \(run.judge.heldCount)/\(plan.expectations.count)"
+            + (run.judge.brokenCount > 0 ? "  BROKEN \(run.judge.brokenCount)" : "") + "  \(run.eventCount) events"
+        write(isTerminal ? "\r\u{1B}[K\(text)" : text + "\n")
+        lastText = text
+    }
+
+    func finish() { if isTerminal { write("\r\u{1B}[K") } }
+
+    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}

@@ -1,0 +1,64 @@
+internal import ArgumentParser
+internal import FabricScenario
+
+@main
+struct SimulatorCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rap-sim",
+        abstract: "Runs scenario files in the deterministic simulator.",
+        discussion: "Exit status: 0 all expectations held, 1 one broke, 2 the file is wrong, 3 not deterministic.",
+        subcommands: [Run.self, Check.self, Explain.self])
+}
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Runs a scenario and judges its expectations.")
+
+    @Argument(help: "The scenario file.") var file: String
+    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Flag(help: "Print one JSON object instead of tables.") var json = false
+    @Flag(help: "No progress display.") var quiet = false
+    @Option(help: "Write the datagrams that hosts send to this file, as pcap with virtual time stamps.") var pcap: String?
+    @Option(help: "Write what agents report to this file, a line each.") var events: String?
+
+    func run() throws {
+        let plan = try loadPlan(file, seed: seed)
+        let display = json || quiet ? nil : ProgressDisplay(plan)
+        let (run, report, verdict) = try simulate(plan, pcap: pcap, events: events, display)
+        if json {
+            try printJSON(report)
+        } else {
+            print(verdict.table)
+            print(run.details)
+            print(report.summary, terminator: "")
+        }
+        for trouble in run.troubles { complain(trouble) }
+        if !run.troubles.isEmpty || !verdict.held { throw ExitCode(1) }
+    }
+}
+
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs a scenario in two processes and compares their traces.",
+        discussion: "The processes have different hash seeds and memory layouts. When the traces differ, the first event that "
+            + "differs is named and the exit status is 3.")
+
+    @Argument(help: "The scenario file.") var file: String
+    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Option(help: "Another build of rap-sim for the second process, such as the debug one.") var against: String?
+
+    func run() throws {
+        let plan = try loadPlan(file, seed: seed)
+        let outcome = try DeterminismCheck(file: file, plan: plan, second: against).run()
+        print(outcome.text)
+        if !outcome.isDeterministic { throw ExitCode(3) }
+        if !outcome.held { throw ExitCode(1) }
+    }
+}
+
+struct Explain: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Prints a scenario in its expanded, canonical form.")
+
+    @Argument(help: "The scenario file.") var file: String
+
+    func run() throws { print(try loadPlan(file, seed: nil).explanation, terminator: "") }
+}
