@@ -18,6 +18,7 @@ final class AgentActor: SimulatedHost {
     private(set) var agent: NodeAgent?
     /// Of this boot; kept, since deriving it costs a key generation.
     private(set) var nodeID: NodeID?
+    private(set) var bootCount: UInt64 = 0
     private var client: VirtualControlClient?
     private var security: ControlChannelSecurity?
     private var actions: [NodeAction] = []
@@ -46,6 +47,7 @@ final class AgentActor: SimulatedHost {
     // MARK: SimulatedHost
 
     func boot(_ now: Now) {
+        bootCount += 1
         agent = NodeAgent(
             configuration: configuration, cryptography: services.cryptography, certificates: services.certificates,
             random: world.random(of: host, "agent"), tunnelRandom: world.random(of: host, "tunnel"))

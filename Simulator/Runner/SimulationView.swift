@@ -23,7 +23,7 @@ final class SimulationView: WorldView {
     /// The plan's indices of a node's peers in the fabric domain, as of a snapshot of one boot.
     private struct PeerIndices {
         var version: Int64 = -1
-        var agent: ObjectIdentifier?
+        var boot: UInt64 = 0
         /// Position in the agent's list, index in the plan.
         var peers: [(position: Int, node: Int)] = []
     }
@@ -81,14 +81,14 @@ final class SimulationView: WorldView {
     }
 
     private func refresh(_ node: Int, _ agent: NodeAgent) {
-        let identity = ObjectIdentifier(agent)
-        guard peerIndices[node].version != agent.snapshotVersion || peerIndices[node].agent != identity else { return }
+        let boot = agents[node].bootCount
+        guard peerIndices[node].version != agent.snapshotVersion || peerIndices[node].boot != boot else { return }
         var known = true
         var peers: [(position: Int, node: Int)] = []
         for (position, peer) in agent.peers.enumerated() where peer.domain == .fabric {
             if let index = index(of: peer.node) { peers.append((position, index)) } else { known = false }
         }
-        peerIndices[node] = PeerIndices(version: known ? agent.snapshotVersion : -1, agent: identity, peers: peers)
+        peerIndices[node] = PeerIndices(version: known ? agent.snapshotVersion : -1, boot: boot, peers: peers)
     }
 
     private func index(of node: NodeID) -> Int? {

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import FabricScenario
+internal import Simulator
 
 @main
 struct SimulatorCommand: ParsableCommand {
