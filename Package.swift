@@ -153,10 +153,19 @@ let package = Package(
         library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
 
         // Executables: arguments and wiring only.
-        program("rap", ["FabricCore", "FabricDocument", "FabricWire", "FabricOperator", "FabricRuntime"]),
+        program(
+            "rap",
+            [
+                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricRuntime",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
         program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricCapture", "FabricRuntime"]),
-        program("rap-control", ["FabricRuntime"]),
+        program(
+            "rap-control",
+            [
+                "FabricCore", "FabricControl", "FabricRuntime", .product(name: "Logging", package: "swift-log"),
+            ]),
         program(
             "rap-node-agent",
             [
