@@ -40,11 +40,11 @@ struct AgentCommand: ParsableCommand {
                 node: NodeConfiguration(
                     name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
                     capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [], probeInterval: .milliseconds(Int64(probeInterval * 1000))),
-                stateDirectory: state, control: try parse(control, "--control", "an address and port, such as 192.0.2.1:8443"),
-                listen: try parse(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
+                stateDirectory: state, control: try converted(control, "--control", "an address and port, such as 192.0.2.1:8443"),
+                listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)
             var logger = Logger(label: "rap.agent", factory: { StreamLogHandler.standardError(label: $0) })
-            logger.logLevel = try parse(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))") {
+            logger.logLevel = try converted(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))") {
                 Logger.Level(rawValue: $0)
             }
             do { try AgentHost(settings: settings, logger: logger).run() } catch {
@@ -68,14 +68,14 @@ struct AgentCommand: ParsableCommand {
 
         private func domains() throws -> [RoutingDomainID] {
             let others: [RoutingDomainID] = try domain.map {
-                try parse($0, "--domain", "a name of a-z, 0-9 and -")
+                try converted($0, "--domain", "a name of a-z, 0-9 and -")
             }
             return [.fabric] + others.filter { $0 != .fabric }
         }
 
         private func advertised() throws -> [Endpoint] {
             let given: [Endpoint] = try advertise.map {
-                try parse($0, "--advertise", "an address and port, such as 192.0.2.1:51820")
+                try converted($0, "--advertise", "an address and port, such as 192.0.2.1:51820")
             }
             if let listen = Endpoint(listen), given.isEmpty,
                 listen.address == IPAddress(v4: 0) || listen.address == IPAddress(v6High: 0, low: 0)
@@ -113,11 +113,11 @@ struct AgentCommand: ParsableCommand {
     }
 }
 
-private func parse<Value: LosslessStringConvertible>(_ text: String, _ option: String, _ wanted: String) throws -> Value {
-    try parse(text, option, wanted) { Value($0) }
+private func converted<Value: LosslessStringConvertible>(_ text: String, _ option: String, _ wanted: String) throws -> Value {
+    try converted(text, option, wanted) { Value($0) }
 }
 
-private func parse<Value>(
+private func converted<Value>(
     _ text: String, _ option: String, _ wanted: String, _ convert: (String) -> Value?
 ) throws -> Value {
     guard let value = convert(text) else { throw ValidationError("\(option): “\(text)” is not \(wanted)") }
