@@ -24,7 +24,14 @@ struct ControlCommand: ParsableCommand {
         } catch {
             let code = exitCode(for: error)
             let isUsage = code == .validationFailure
-            let text = isUsage || code == .success ? fullMessage(for: error) : "rap-control: \(error)"
+            let text =
+                if let error = error as? ValidationError {
+                    "rap-control: \(error.message)"  // ours; the parser's own come with the usage
+                } else if isUsage || code == .success {
+                    fullMessage(for: error)
+                } else {
+                    "rap-control: \(error)"
+                }
             (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
             Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
         }

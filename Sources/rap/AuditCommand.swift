@@ -21,7 +21,7 @@ struct AuditCommand: ParsableCommand {
             var table = Table(["NUMBER", "AT", "ACTOR", "EVENT", "SUBJECT", "DETAIL"])
             for event in events {
                 table.add([
-                    "\(event.sequence)", time(event.at / 1000), event.actor, event.event, event.subject, event.detail,
+                    "\(event.sequence)", time(event.at), event.actor, event.event, event.subject, event.detail,
                 ])
             }
             return table.text

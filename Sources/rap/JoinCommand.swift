@@ -49,7 +49,7 @@ struct JoinCommand: ParsableCommand {
             abstract: "Admits hosts to a cluster, with this operator's signature.",
             discussion: """
                 The signature covers the node's name, its identity key and its tunnel keys, which are shown. Compare \
-                the node id with what the host's agent prints: it follows from the key.
+                the node id with what “rap-node-agent status” prints on the host: it follows from the key.
                 """)
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The cluster.") var cluster: String

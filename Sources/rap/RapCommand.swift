@@ -30,7 +30,14 @@ struct RapCommand: ParsableCommand {
         } catch {
             let code = exitCode(for: error)
             let isUsage = code == .validationFailure
-            let text = isUsage || code == .success ? fullMessage(for: error) : "rap: \(error)"
+            let text =
+                if let error = error as? ValidationError {
+                    "rap: \(error.message)"  // ours; the parser's own come with the usage
+                } else if isUsage || code == .success {
+                    fullMessage(for: error)
+                } else {
+                    "rap: \(error)"
+                }
             (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
             Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
         }
