@@ -93,7 +93,8 @@ struct Run: ParsableCommand {
         }
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw ValidationError(
-                "--log-level: “\(logLevel)” is not one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+                "--log-level: “\(logLevel)” is not one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
         }
         var logger = Logger(label: "rap.control", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = level
@@ -112,7 +113,8 @@ struct Run: ParsableCommand {
 
 private func endpoint(_ text: String, _ option: String) throws -> Endpoint {
     guard let endpoint = Endpoint(text) else {
-        throw ValidationError("\(option): “\(text)” is not an address and port, such as 192.0.2.1:8443 or [2001:db8::1]:8443")
+        throw ValidationError(
+            "\(option): “\(text)” is not an address and port, such as 192.0.2.1:8443 or [2001:db8::1]:8443")
     }
     return endpoint
 }

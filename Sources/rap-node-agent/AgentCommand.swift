@@ -11,7 +11,8 @@ struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rap-node-agent",
         abstract: "Joins this host to a cluster and keeps its tunnels.",
-        discussion: "Runs in the foreground until SIGINT or SIGTERM. What it has learned is in the state directory: after the "
+        discussion:
+            "Runs in the foreground until SIGINT or SIGTERM. What it has learned is in the state directory: after the "
             + "first approval it needs no token, and it comes up without the control plane.",
         subcommands: [Run.self, Status.self], defaultSubcommand: Run.self)
 
@@ -24,7 +25,8 @@ struct AgentCommand: ParsableCommand {
         @Option(help: "UDP address and port for tunnels.") var listen = "0.0.0.0:51820"
         @Option(help: "Where peers reach this host; repeat for several. Needed when --listen is a wildcard.")
         var advertise: [String] = []
-        @Option(help: "A routing domain besides “fabric”; repeat for several. Fixed at enrolment.") var domain: [String] = []
+        @Option(help: "A routing domain besides “fabric”; repeat for several. Fixed at enrolment.") var domain:
+            [String] = []
         @Option(help: "Name pattern of the interfaces; “none” runs without.") var interface = "rap%d"
         @Option(help: "Seconds between echo probes of each peer, 0.2 to 60.") var probeInterval = 2.0
         @Option(help: "Log level: trace, debug, info, notice, warning, error.") var logLevel = "info"
@@ -39,12 +41,15 @@ struct AgentCommand: ParsableCommand {
             let settings = AgentHostSettings(
                 node: NodeConfiguration(
                     name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
-                    capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [], probeInterval: .milliseconds(Int64(probeInterval * 1000))),
-                stateDirectory: state, control: try converted(control, "--control", "an address and port, such as 192.0.2.1:8443"),
+                    capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
+                    probeInterval: .milliseconds(Int64(probeInterval * 1000))),
+                stateDirectory: state,
+                control: try converted(control, "--control", "an address and port, such as 192.0.2.1:8443"),
                 listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)
             var logger = Logger(label: "rap.agent", factory: { StreamLogHandler.standardError(label: $0) })
-            logger.logLevel = try converted(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))") {
+            logger.logLevel = try converted(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))")
+            {
                 Logger.Level(rawValue: $0)
             }
             do { try AgentHost(settings: settings, logger: logger).run() } catch {
@@ -61,7 +66,8 @@ struct AgentCommand: ParsableCommand {
                     .trimmingCharacters(in: .whitespacesAndNewlines)
             }
             guard let parsed = JoinToken(text) else {
-                throw ValidationError("--token is not a join token: it begins with “rap1.”, as “rap token create” prints it")
+                throw ValidationError(
+                    "--token is not a join token: it begins with “rap1.”, as “rap token create” prints it")
             }
             return parsed
         }
@@ -80,7 +86,8 @@ struct AgentCommand: ParsableCommand {
             if let listen = Endpoint(listen), given.isEmpty,
                 listen.address == IPAddress(v4: 0) || listen.address == IPAddress(v6High: 0, low: 0)
             {
-                throw ValidationError("--listen \(listen) is a wildcard: say with --advertise where peers reach this host")
+                throw ValidationError(
+                    "--listen \(listen) is a wildcard: say with --advertise where peers reach this host")
             }
             return given
         }
@@ -113,7 +120,9 @@ struct AgentCommand: ParsableCommand {
     }
 }
 
-private func converted<Value: LosslessStringConvertible>(_ text: String, _ option: String, _ wanted: String) throws -> Value {
+private func converted<Value: LosslessStringConvertible>(_ text: String, _ option: String, _ wanted: String) throws
+    -> Value
+{
     try converted(text, option, wanted) { Value($0) }
 }
 

@@ -28,7 +28,8 @@ struct AuditCommand: ParsableCommand {
         }
         let previous = after == 0 ? ControlAPI.AuditEvent.firstPrevious : nil
         if let broken = session.brokenLink(in: events, of: id, previous: previous) {
-            throw Failure("the audit trail was changed: event \(broken.sequence) does not follow from the one before it")
+            throw Failure(
+                "the audit trail was changed: event \(broken.sequence) does not follow from the one before it")
         }
     }
 }

@@ -24,9 +24,9 @@ public struct ControlInstallation {
         self.path = path
         if create {
             try SecretFile.makeDirectory(path)
-        } else if access(path, F_OK) != 0 {
+        } else if access(path + "/keys", F_OK) != 0 {
             throw ControlInstallationError(
-                "\(path) does not exist: make it with “rap-control init --state \(path) --listen IP:PORT”")
+                "\(path) is no control plane's state: make it with “rap-control init --state \(path) --listen IP:PORT”")
         }
         vault = try FileKeyVault(path: path + "/keys", create: create)
     }
