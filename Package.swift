@@ -55,7 +55,8 @@ let allTestTargets: [Target] = [
     tests(
         "FabricRuntimeTests",
         [
-            "FabricCore", "FabricWire", "FabricCrypto", "FabricIdentity", "FabricRuntime",
+            "FabricCore", "FabricWire", "FabricControl", "FabricOperator", "FabricCrypto", "FabricIdentity",
+            "FabricRuntime",
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
         ]),
