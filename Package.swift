@@ -33,7 +33,8 @@ let allTestTargets: [Target] = [
     tests("ArchitectureTests", []),
     tests("FabricCoreTests", ["FabricCore"]),
     tests("FabricDocumentTests", ["FabricCore", "FabricDocument"]),
-    tests("FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire"]),
+    tests(
+        "FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire", "FabricCrypto", "FabricIdentity"]),
     tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"], exclude: ["vectors"]),
     tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
     tests(
@@ -48,7 +49,10 @@ let allTestTargets: [Target] = [
         ]),
     tests(
         "FabricNodeTests",
-        ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricNode", "FabricCrypto"]),
+        [
+            "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
+            "FabricOperator", "FabricNode", "FabricCrypto", "FabricIdentity", "FabricStoreSQLite",
+        ]),
     tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
     tests("FabricLinuxTests", ["FabricCore", "FabricLinux"]),
     tests("FabricCaptureTests", ["FabricCore", "FabricCapture", "FabricLinux"]),
@@ -141,6 +145,13 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        library(
+            "FabricLive",
+            [
+                "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricScenario", "FabricLinux",
+                "FabricCapture",
+            ]),
+
         // The simulated host.
         library(
             "Simulator",
@@ -161,7 +172,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
         program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
-        program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricCapture", "FabricRuntime"]),
+        program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
         program(
             "rap-control",
             [

@@ -63,6 +63,12 @@ enum Layers {
                 "NIOCore", "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL", "Logging", "Dispatch", "Glibc", "Foundation",
                 "Synchronization",
             ]),
+        Layer(
+            "FabricLive", .linuxHost,
+            [
+                "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricScenario", "FabricLinux",
+                "FabricCapture",
+            ], modules: ["Foundation", "Glibc", "Synchronization"]),
 
         Layer(
             "Simulator", .simulator,
@@ -87,8 +93,7 @@ enum Layers {
             "rap-sim", .program, ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"],
             modules: programModules),
         Layer(
-            "rap-live", .program,
-            ["FabricCore", "FabricDocument", "FabricScenario", "FabricCapture", "FabricLinux", "FabricRuntime"],
+            "rap-live", .program, ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"],
             modules: programModules),
         Layer(
             "rap-control", .program, ["FabricCore", "FabricControl", "FabricLinux", "FabricRuntime"],

@@ -1,0 +1,56 @@
+internal import FabricCore
+public import FabricScenario
+internal import Glibc
+
+/// How a live run came out: what every host reports, and what the captures and the programs had to say.
+public struct LiveReport: Sendable, Encodable {
+    public var report: RunReport
+    public var verdict: Verdict
+    public var capture: CaptureSummary
+    /// What went wrong beyond expectations: a program that ended, a step of the operator that was refused.
+    public var troubles: [String]
+
+    init(
+        plan: Plan, verdict: Verdict, capture: CaptureSummary, troubles: [String], steps: Int, elapsed: Duration,
+        wall: Duration
+    ) {
+        self.verdict = verdict
+        self.capture = capture
+        self.troubles = troubles
+        report = RunReport(plan: plan, host: .live, verdict: verdict)
+        report.held = verdict.held && capture.held && troubles.isEmpty
+        report.events = capture.packets + UInt64(steps)
+        report.virtualSeconds = Double(elapsed.nanoseconds) / 1e9
+        report.wallSeconds = Double(wall.nanoseconds) / 1e9
+        report.peakResidentBytes = LiveReport.peakResidentBytes()
+    }
+
+    /// The expectations held, the underlay carried nothing else, and the run went as written.
+    public var held: Bool { report.held }
+
+    /// Tables for a person.
+    public var text: String {
+        var text = verdict.table + capture.text
+        for trouble in troubles { text += "trouble   \(trouble)\n" }
+        return text + report.summary
+    }
+
+    enum CodingKeys: String, CodingKey { case capture, troubles }
+
+    /// One object: the report's members, and these two.
+    public func encode(to encoder: any Encoder) throws {
+        try report.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(capture, forKey: .capture)
+        try container.encode(troubles, forKey: .troubles)
+    }
+
+    /// Of this program or the largest of those it ran and waited for.
+    private static func peakResidentBytes() -> UInt64 {
+        var own = rusage()
+        var children = rusage()
+        getrusage(RUSAGE_SELF.rawValue, &own)
+        getrusage(RUSAGE_CHILDREN.rawValue, &children)
+        return UInt64(max(own.ru_maxrss, children.ru_maxrss)) * 1024
+    }
+}

@@ -1,0 +1,50 @@
+internal import FabricCore
+internal import FabricNode
+internal import FabricScenario
+
+/// What the judge sees: agents by their status sockets, the control plane by the operator's lists.
+struct LiveView: WorldView {
+    private let indexOfName: [String: Int]
+    private var phases: [FabricScenario.NodePhase]
+    private var peers: [[PeerView]]
+    private var records: OperatorDesk.Records
+
+    init(_ plan: Plan, _ records: OperatorDesk.Records) {
+        var indices: [String: Int] = [:]
+        for (index, node) in plan.nodes.enumerated() { indices[node.name] = index }
+        indexOfName = indices
+        phases = plan.nodes.map { _ in .off }
+        peers = plan.nodes.map { _ in [] }
+        self.records = records
+    }
+
+    mutating func update(_ agents: [LiveAgent], _ records: OperatorDesk.Records) {
+        self.records = records
+        for agent in agents {
+            phases[agent.index] = agent.phase
+            peers[agent.index] = (agent.isRunning ? agent.status?.peers ?? [] : []).compactMap { peer in
+                guard peer.domain == .fabric, let node = indexOfName[peer.name] else { return nil }
+                return PeerView(
+                    node: node, hasSession: peer.hasSession, handshakes: Int(clamping: peer.handshakes), isUp: peer.up)
+            }
+        }
+    }
+
+    func phase(of node: Int) -> FabricScenario.NodePhase { phases[node] }
+    func peerCount(of node: Int) -> Int { peers[node].count }
+    func peer(_ index: Int, of node: Int) -> PeerView { peers[node][index] }
+    func isOnline(_ node: Int) -> Bool { records.online[node] }
+    func joinRequestCount(of node: Int) -> Int { records.requests[node] }
+    func recordCount(of node: Int) -> Int { records.nodes[node] }
+    func auditCount(of event: Int) -> Int { records.audit[event] }
+    func flow(_ index: Int) -> FlowView { FlowView(sentPackets: 0, deliveredPackets: 0) }
+
+    // MARK: For progress
+
+    var enrolledCount: Int { phases.count { $0 == .active } }
+    var runningCount: Int { phases.count { $0 != .off } }
+    var peersUp: (up: Int, all: Int) {
+        (peers.reduce(0) { $0 + $1.count { $0.isUp } }, peers.reduce(0) { $0 + $1.count })
+    }
+    func isUp(_ node: Int, _ peer: Int) -> Bool { peers[node].contains { $0.node == peer && $0.isUp } }
+}

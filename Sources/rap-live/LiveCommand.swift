@@ -1,0 +1,76 @@
+internal import ArgumentParser
+internal import FabricCore
+internal import FabricDocument
+internal import FabricLive
+internal import FabricScenario
+internal import Foundation
+
+@main
+struct LiveCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rap-live",
+        abstract: "Runs scenario files on this machine: network namespaces, the real programs, real packets.",
+        discussion: "Exit status: 0 all held, 1 something broke or the run failed, 2 the file is wrong or this host can't run it.",
+        version: RAPVersion.text, subcommands: [Run.self])
+}
+
+struct Run: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs a scenario in real time and judges its expectations and the underlay's captures.",
+        discussion: "Needs root. rap, rap-control and rap-node-agent must stand beside this program. Everything it makes is "
+            + "removed at the end, also after SIGINT and SIGTERM.")
+
+    @Argument(help: "The scenario file.") var file: String
+    @Flag(help: "Print one JSON object instead of tables.") var json = false
+    @Flag(help: "No progress lines.") var quiet = false
+    @Option(help: "Copy states and logs to this folder at the end.") var keep: String?
+    @Option(help: "Copy the captures to this folder at the end.") var pcap: String?
+
+    func run() throws {
+        let plan = try loadPlan(file)
+        let refusals = LivePlan.refusals(plan)
+        for refusal in refusals { complain("\(file): not supported: \(refusal)") }
+        if !refusals.isEmpty { throw ExitCode(2) }
+        Interruption.install()
+        do {
+            let isQuiet = quiet || json
+            let options = LiveOptions(keep: keep, pcap: pcap)
+            let run: LiveRun
+            do {
+                run = try LiveRun(plan: plan, options: options) { if !isQuiet { say($0) } }
+            } catch {
+                complain("\(error)")
+                throw ExitCode(2)
+            }
+            let report = try run.run()
+            FileHandle.standardOutput.write(Data(json ? try JSON.encode(report) + [10] : Array(report.text.utf8)))
+            if !report.held { throw ExitCode(1) }
+        } catch let error as Interrupted {
+            complain("ended by signal \(error.signal); everything was removed")
+            throw ExitCode(128 + error.signal)
+        } catch let code as ExitCode {
+            throw code
+        } catch {
+            complain("\(error)")
+            throw ExitCode(1)
+        }
+    }
+}
+
+private func say(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+
+private func complain(_ text: String) { say("rap-live: \(text)") }
+
+private func loadPlan(_ file: String) throws -> Plan {
+    do {
+        let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64 ?? 0
+        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: size) { throw refusal }
+        return try ScenarioFile.plan(yaml: Array(Data(contentsOf: URL(fileURLWithPath: file))), file: file)
+    } catch let error as ScenarioError {
+        say("\(error)")
+        throw ExitCode(2)
+    } catch let error as CocoaError {
+        complain("\(file) can't be read: \(error.localizedDescription)")
+        throw ExitCode(2)
+    }
+}
