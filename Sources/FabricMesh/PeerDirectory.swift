@@ -1,4 +1,5 @@
 public import FabricCore
+internal import FabricDocument
 public import FabricWire
 
 /// Who a node's peers are, by admissions that people signed, and where they are, by records that the peers signed.
@@ -88,7 +89,7 @@ public struct PeerDirectory {
 
     /// Takes one peer record, from wherever it came: it is signed by the node that it speaks of.
     public mutating func take(_ envelope: SignedEnvelope) -> RecordOutcome {
-        guard envelope.payload.bytes.count <= PeerRecord.maximumBytes else { return .refused("larger than 1 KiB") }
+        guard JSON.encodeOwn(envelope).count <= PeerRecord.maximumBytes else { return .refused("larger than 1 KiB") }
         do {
             let claimed = try envelope.unverified(PeerRecord.self)
             guard let index = members.firstIndex(where: { $0.node == claimed.node }) else { return .notAPeer }

@@ -1,28 +1,49 @@
 public import FabricCore
 
 /// What one end knows of a path from its echo probes. A path is up while echoes come back; never because a session exists.
+///
+/// A probe goes out every interval. While one is unanswered, five times as often: a lost packet is no lost path, and a path
+/// that is back is seen at once.
 public struct PeerHealth: Hashable, Sendable {
     public static let defaultProbeInterval = Duration.seconds(2)
+    /// Of an interval, after which an unanswered probe is repeated.
+    public static let repetitionsPerInterval = 5
 
-    /// After this long without an echo the path is down: two echoes in a row may be lost.
-    public let upWindow: Duration
-
+    public let probeInterval: Duration
     public private(set) var nextSequence: UInt64 = 1
+    public private(set) var lastProbe: Instant?
     public private(set) var lastEcho: Instant?
     public private(set) var roundTrip: Duration?
     public private(set) var probesSent: UInt64 = 0
     public private(set) var echoesReceived: UInt64 = 0
+    private var isAnswered = true
+    private var firstProbeDue: Instant
 
-    /// Of a peer that is probed this often.
-    public init(probeInterval: Duration) { upWindow = probeInterval * 5 / 2 }
+    /// Of a peer that is probed this often, first at `firstProbe`.
+    public init(probeInterval: Duration, firstProbe: Instant) {
+        self.probeInterval = probeInterval
+        firstProbeDue = firstProbe
+    }
 
-    public mutating func probeSent() -> UInt64 {
+    /// After this long without an echo the path is down.
+    public var upWindow: Duration { probeInterval * 5 / 2 }
+
+    /// When the next probe is due.
+    public var probeDue: Instant {
+        guard let lastProbe else { return firstProbeDue }
+        return lastProbe + (isAnswered ? probeInterval : probeInterval / Self.repetitionsPerInterval)
+    }
+
+    /// Returns the sequence number of the probe that is sent now.
+    public mutating func probeSent(now: Instant) -> UInt64 {
         defer { nextSequence += 1 }
         probesSent += 1
+        lastProbe = now
+        isAnswered = false
         return nextSequence
     }
 
-    /// False when the echo answers nothing that was asked, or comes from the future: it is not counted.
+    /// False when the echo answers nothing that was asked, or comes too late: it is not counted.
     public mutating func echoReceived(sequence: UInt64, sentAt: Int64, now: Instant) -> Bool {
         guard sequence >= 1, sequence < nextSequence, sentAt <= now.nanoseconds, sentAt >= 0 else { return false }
         let trip = now - Instant(nanoseconds: sentAt)
@@ -30,6 +51,7 @@ public struct PeerHealth: Hashable, Sendable {
         lastEcho = now
         roundTrip = trip
         echoesReceived += 1
+        isAnswered = true
         return true
     }
 

@@ -7,6 +7,7 @@ internal import FabricWire
 extension NodeAgent {
     static var updatesWait: Duration { .seconds(50) }
     static var requestTimeout: Duration { .seconds(10) }
+    static var promptly: Duration { .milliseconds(50) }
     static var recordLifetime: Duration { .minutes(10) }
     static var defaultHeartbeatInterval: Duration { .seconds(15) }
     static var shortestHeartbeatInterval: Duration { .seconds(1) }
@@ -74,8 +75,8 @@ extension NodeAgent {
         let body = ControlAPI.Heartbeat(
             sequence: heartbeatSequence, appliedVersion: durableSnapshotVersion,
             peersUp: peers.count { $0.health.isUp(at: now.monotonic) },
-            clockMilliseconds: now.wall.nanoseconds / 1_000_000, record: ownRecordAcknowledged ? nil : ownRecord)
-        heartbeatRecordSequence = ownRecordSequence
+            clockMilliseconds: now.wall.nanoseconds / 1_000_000, record: sendableRecord)
+        heartbeatRecordSequence = sendableRecord == nil ? 0 : ownRecordSequence
         let number = takeNumber()
         heartbeatCall.sent(number)
         let request = HTTPRequest(.post, "/v1/node/heartbeat", body: JSON.encodeOwn(body))
@@ -87,19 +88,37 @@ extension NodeAgent {
         guard let answer = decode(ControlAPI.HeartbeatReply.self, reply, &actions) else {
             return heartbeatCall.failed(now: now.monotonic, random: random)
         }
-        if heartbeatRecordSequence == ownRecordSequence { ownRecordAcknowledged = true }
+        if let held = answer.recordSequence { noteRecordHeld(held, now, &actions) }
         // Only the control plane's clock raises the floor: a host's own clock may have been far ahead for a while.
         let (theirs, overflow) = answer.clockMilliseconds.multipliedReportingOverflow(by: 1_000_000)
         if !overflow {
             floors.wallNanoseconds = max(floors.wallNanoseconds, theirs)
             let offset = now.wall - WallTime(nanoseconds: theirs)
-            if abs(offset.nanoseconds) > Self.reportedClockOffset.nanoseconds, !clockOffsetReported {
+            if offset.nanoseconds.magnitude > Self.reportedClockOffset.nanoseconds.magnitude, !clockOffsetReported {
                 clockOffsetReported = true
                 actions.append(.report(.clockOffset(offset)))
             }
         }
         let interval = max(Self.shortestHeartbeatInterval, .seconds(min(answer.intervalSeconds, 3600)))
-        heartbeatCall.succeeded(nextAt: now.monotonic + interval - random.jitter(interval / 10))
+        // A record that this heartbeat did not carry does not wait for the interval.
+        let prompt = sendableRecord != nil && heartbeatRecordSequence != ownRecordSequence
+        heartbeatCall.succeeded(
+            nextAt: now.monotonic + (prompt ? Self.promptly : interval - random.jitter(interval / 10)))
+    }
+
+    /// The newest record, unless the control plane holds it, or its number is not yet reserved durably.
+    var sendableRecord: SignedEnvelope? {
+        ownRecordAcknowledged || ownRecordSequence >= durableRecordFloor ? nil : ownRecord
+    }
+
+    /// The control plane tells the number of the newest record that it holds. When that is above ours, our count was
+    /// lost with the disk, and every record of ours would be taken for an old one: go on from there.
+    private func noteRecordHeld(_ held: Int64, _ now: Now, _ actions: inout [NodeAction]) {
+        if held == ownRecordSequence { ownRecordAcknowledged = true }
+        guard held > ownRecordSequence, held < FloorsState.highestRecordSequence else { return }
+        ownRecordSequence = held
+        makeRecord(now)
+        if ownRecordSequence >= floors.recordSequence { raiseFloors(now, &actions) }
     }
 
     // MARK: Updates
@@ -128,7 +147,7 @@ extension NodeAgent {
         if changed { persistSnapshot(&actions) }
         // A reply that brought nothing must not become a tight loop when the control plane does not park.
         let nothing = updates.snapshot == nil && updates.records.isEmpty && updates.trust == nil
-        updatesCall.succeeded(nextAt: now.monotonic + (nothing ? .milliseconds(500) : .milliseconds(50)))
+        updatesCall.succeeded(nextAt: now.monotonic + (nothing ? .milliseconds(500) : Self.promptly))
     }
 
     private func takeTrust(_ envelope: SignedEnvelope, _ actions: inout [NodeAction]) {
@@ -148,7 +167,7 @@ extension NodeAgent {
     // MARK: Certificate renewal
 
     private func considerRenewal(_ now: Now) {
-        guard let certificateRenewalAt, trustedWall(now) >= certificateRenewalAt else { return }
+        guard let certificateRenewalAt, trustedWall(now) >= certificateRenewalAt, renewalCall.due == nil else { return }
         renewalCall.schedule(at: now.monotonic)
     }
 

@@ -55,10 +55,10 @@ extension NodeAgent {
                 continue
             }
             probeCursor = cursor + 1
-            guard peers[cursor].domain == .fabric else { continue }
+            guard peers[cursor].domain == .fabric, peers[cursor].health.probeDue <= now.monotonic else { continue }
             let echo = EchoMessage(
                 kind: .request, source: fabric.overlay.overlayAgent, destination: peers[cursor].overlay.overlayAgent,
-                sequence: peers[cursor].health.probeSent(), sentAt: now.monotonic.nanoseconds)
+                sequence: peers[cursor].health.probeSent(now: now.monotonic), sentAt: now.monotonic.nanoseconds)
             echo.write(to: buffer.writableArea())
             buffer.count = EchoMessage.packetBytes
             if case .transmit(let endpoint) = transmit(&buffer, .fabric, now) { return endpoint }

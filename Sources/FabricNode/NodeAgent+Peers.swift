@@ -17,6 +17,7 @@ public struct NodePeer {
     public let domain: RoutingDomainID
     public let overlay: IPPrefix
     public let handle: PeerHandle
+    let publicKey: [UInt8]
     public internal(set) var health: PeerHealth
     var reportedUp = false
 }
@@ -76,7 +77,7 @@ extension NodeAgent {
             actions.append(.report(.snapshotRefused("\(error)")))
             return false
         }
-        reconcileTunnels()
+        reconcileTunnels(now)
         configureInterfaces(&actions)
         actions.append(.report(.snapshotApplied(version: snapshotVersion, peers: peers.count)))
         return true
@@ -109,15 +110,22 @@ extension NodeAgent {
     }
 
     /// Makes the tunnels' peers those of the snapshot, and leaves alone the ones that stay.
-    private func reconcileTunnels() {
+    private func reconcileTunnels(_ now: Now) {
         guard let snapshot, let directory else { return }
+        func key(_ peer: NodePeer) -> [UInt8]? { directory.member(peer.node)?.admission.tunnelKey(in: peer.domain) }
+        // The old go first: they make room, and a prefix belongs to one peer at a time.
+        let stay = peers.filter { peer in
+            key(peer) == peer.publicKey
+                && snapshot.domains.contains { $0.id == peer.domain && $0.peers.contains(peer.node) }
+        }
+        for old in peers where !stay.contains(where: { $0.handle == old.handle }) { tunnels.removePeer(old.handle) }
         var next: [NodePeer] = []
         for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
-            for node in domain.peers.sorted() {
+            for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id }) {
                 guard let member = directory.member(node), let key = member.admission.tunnelKey(in: domain.id) else {
                     continue
                 }
-                if let known = peers.first(where: { $0.node == node && $0.domain == domain.id }) {
+                if let known = stay.first(where: { $0.node == node && $0.domain == domain.id }) {
                     next.append(known)
                     continue
                 }
@@ -128,10 +136,14 @@ extension NodeAgent {
                         publicKey: key, presharedKey: nil, allowedIPs: [overlay],
                         endpoint: member.record?.endpoints.first, persistentKeepalive: nil))
                 guard let handle else { continue }
-                next.append(NodePeer(node: node, domain: domain.id, overlay: overlay, handle: handle, health: PeerHealth(probeInterval: configuration.probeInterval)))
+                next.append(
+                    NodePeer(
+                        node: node, domain: domain.id, overlay: overlay, handle: handle, publicKey: key,
+                        health: PeerHealth(
+                            probeInterval: configuration.probeInterval,
+                            firstProbe: now.monotonic + random.jitter(configuration.probeInterval))))
             }
         }
-        for old in peers where !next.contains(where: { $0.handle == old.handle }) { tunnels.removePeer(old.handle) }
         peers = next
     }
 
@@ -152,9 +164,16 @@ extension NodeAgent {
 
     // MARK: Probes
 
-    /// Starts one round of probes; `nextTransmit` builds them as the host takes them.
+    /// When the first peer's next probe is due.
+    var probeDue: Instant? {
+        guard tunnelsReady, probeCursor == nil else { return nil }
+        var due: Instant?
+        for peer in peers where peer.domain == .fabric { due = min(due ?? .distantFuture, peer.health.probeDue) }
+        return due
+    }
+
+    /// Probes the peers that are due; `nextTransmit` builds the packets as the host takes them.
     func probePeers(_ now: Now, _ actions: inout [NodeAction]) {
-        probeDue = now.monotonic + configuration.probeInterval
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)

@@ -11,6 +11,7 @@ extension NodeAgent {
     static var floorInterval: Duration { .minutes(5) }
     static var recordSequenceReserve: Int64 { 1000 }
     static var persistRetry: Duration { .seconds(10) }
+    static var enrolmentPollPause: Duration { .milliseconds(500) }
 
     func start(_ files: [LoadedFile], _ endpoints: [Endpoint], _ now: Now, _ actions: inout [NodeAction]) {
         precondition(phase == .idle, "an agent starts once")
@@ -35,7 +36,13 @@ extension NodeAgent {
                 "\(StateFile.identity.rawValue) is missing beside a membership; restore it, or empty the state directory "
                     + "and enrol again", &actions)
         }
-        if case .present(let state) = load(FloorsState.self, .floors) { floors = state }
+        if case .present(let state) = load(FloorsState.self, .floors) {
+            if state.isPlausible {
+                floors = state
+            } else {
+                actions.append(.report(.stateRefused(.floors, "its numbers are out of range")))
+            }
+        }
         reserveFloors(now, &actions)
 
         if case .present(let state) = loadedIdentity {
@@ -49,7 +56,7 @@ extension NodeAgent {
         if case .present(let state) = loadedMembership, adopt(state, now, &actions) {
             if case .present(let state) = load(SnapshotState.self, .snapshot) { restore(state, now, &actions) }
         } else if case .present = loadedIdentity {
-            beginEnrolment(now, &actions)
+            beginEnrolment(now, membershipRefused: bytes(.membership) != nil, &actions)
         }
     }
 
@@ -69,13 +76,15 @@ extension NodeAgent {
 
     /// Reserves time stamps and record numbers ahead, so that none is used twice whatever is lost.
     private func reserveFloors(_ now: Now, _ actions: inout [NodeAction]) {
-        tunnels.raiseTimestampFloor(WallTime(nanoseconds: floors.handshakeNanoseconds))
+        handshakeBase = WallTime(nanoseconds: floors.handshakeNanoseconds)
+        tunnels.raiseTimestampFloor(handshakeBase)
         ownRecordSequence = max(floors.recordSequence, now.wall.seconds)
         raiseFloors(now, &actions)
     }
 
     func raiseFloors(_ now: Now, _ actions: inout [NodeAction]) {
-        floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, (now.wall + Self.floorReserve).nanoseconds)
+        let earliest = max(now.wall, handshakeBase) + Self.floorReserve
+        floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, earliest.nanoseconds)
         floors.recordSequence = max(floors.recordSequence, ownRecordSequence + Self.recordSequenceReserve)
         persist(.floors, floors, &actions)
         floorsDue = now.monotonic + Self.floorInterval
@@ -83,9 +92,13 @@ extension NodeAgent {
 
     // MARK: Enrolment
 
-    private func beginEnrolment(_ now: Now, _ actions: inout [NodeAction]) {
+    private func beginEnrolment(_ now: Now, membershipRefused: Bool = false, _ actions: inout [NodeAction]) {
         guard let token = configuration.joinToken else {
-            return breakDown("the node is not enrolled and has no join token; give it one", &actions)
+            let why =
+                membershipRefused
+                ? "\(StateFile.membership.rawValue) can't be used, and there is no join token to fetch it again with"
+                : "the node is not enrolled and has no join token"
+            return breakDown("\(why); give it a join token", &actions)
         }
         guard let identity else { preconditionFailure("the identity comes first") }
         setPhase(.joining, &actions)
@@ -134,10 +147,13 @@ extension NodeAgent {
         case .proceed:
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
-        case .awaitingApproval:
+        case .awaitingApproval where phase != .awaitingApproval:
             setPhase(.awaitingApproval, &actions)
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
+        case .awaitingApproval:
+            // Asking must not become a tight loop when the control plane does not park.
+            enrolmentCall.succeeded(nextAt: now.monotonic + Self.enrolmentPollPause)
         case .retry(let why):
             actions.append(.report(.controlFailed(why)))
             enrolmentCall.failed(now: now.monotonic, random: random)
@@ -241,12 +257,18 @@ extension NodeAgent {
         switch write.file {
         case .identity: beginEnrolment(now, &actions)
         case .floors:
+            noteDurableFloor(write.recordFloor, now)
             guard !tunnelsReady else { return }
             tunnelsReady = true
-            probeDue = now.monotonic + random.jitter(configuration.probeInterval)
         case .snapshot: durableSnapshotVersion = max(durableSnapshotVersion, write.snapshotVersion ?? 0)
         case .membership: break
         }
+    }
+
+    private func noteDurableFloor(_ floor: Int64, _ now: Now) {
+        let waited = phase == .active && sendableRecord == nil
+        durableRecordFloor = max(durableRecordFloor, floor)
+        if waited, sendableRecord != nil { heartbeatCall.schedule(at: now.monotonic) }
     }
 
     /// What could not be written is tried again: a full disk loses nothing that was there.

@@ -48,7 +48,12 @@ public final class NodeAgent: Component {
     var ownRecordRefresh = Instant.zero
     var recordsVersion: Int64 = 0
     var heartbeatSequence: Int64 = 0
+    /// The number of the record that the heartbeat under way carries; 0 when it carries none.
     var heartbeatRecordSequence: Int64 = 0
+    /// Records below this number may be sent: a floor above them is durable.
+    var durableRecordFloor: Int64 = 0
+    /// Handshake time stamps start here when the wall clock is behind what an earlier life used.
+    var handshakeBase = WallTime(nanoseconds: 0)
     var clockOffsetReported = false
     var certificateRenewalAt: WallTime?
 
@@ -59,7 +64,6 @@ public final class NodeAgent: Component {
     var tunnelsReady = false
     var domains: [DomainState] = []
     public internal(set) var peers: [NodePeer] = []
-    var probeDue: Instant?
     var probeCursor: Int?
 
     public init(
@@ -147,6 +151,7 @@ public final class NodeAgent: Component {
         var number: PersistNumber
         var file: StateFile
         var snapshotVersion: Int64?
+        var recordFloor: Int64
     }
 
     /// Writes a state file. One write of a file at a time is the host's to order; the last one asked for wins.
@@ -154,7 +159,9 @@ public final class NodeAgent: Component {
         _ file: StateFile, _ document: some Encodable, snapshotVersion: Int64? = nil, _ actions: inout [NodeAction]
     ) {
         let number = takeNumber()
-        writes.append(PendingWrite(number: number, file: file, snapshotVersion: snapshotVersion))
+        writes.append(
+            PendingWrite(
+                number: number, file: file, snapshotVersion: snapshotVersion, recordFloor: floors.recordSequence))
         actions.append(.persist(number, file, StateFrame.seal(document, cryptography)))
     }
 

@@ -48,6 +48,13 @@ struct FloorsState: Codable, Hashable {
     var handshakeNanoseconds: Int64
     /// No peer record carried a number at or above this.
     var recordSequence: Int64
+
+    /// No honest count comes near it, and sums below it can't overflow.
+    static let highestRecordSequence = Int64.max / 2
+
+    var isPlausible: Bool {
+        wallNanoseconds >= 0 && handshakeNanoseconds >= 0 && (0...Self.highestRecordSequence).contains(recordSequence)
+    }
 }
 
 enum StateFrame {

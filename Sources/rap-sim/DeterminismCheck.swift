@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import FabricScenario
 internal import Foundation
+internal import Simulator
 
 /// Runs a file in two processes that differ in hash seed and memory layout, and compares what they print.
 struct DeterminismCheck {
@@ -16,30 +17,38 @@ struct DeterminismCheck {
     }
 
     func run() throws -> Outcome {
-        let own = CommandLine.arguments[0].contains("/")
-            ? CommandLine.arguments[0] : Bundle.main.executablePath ?? CommandLine.arguments[0]
-        let processes = try [start(own, layout: 1), start(second ?? own, layout: 2)]
-        var summaries: [Summary] = []
-        for (process, pipe) in processes {
-            let output = pipe.fileHandleForReading.readDataToEndOfFile()
-            process.waitUntilExit()
-            guard let summary = try? JSONDecoder().decode(Summary.self, from: output) else {
-                complain("a run of \(file) ended with status \(process.terminationStatus) and no report")
-                throw ExitCode(process.terminationStatus == 2 ? 2 : 1)
-            }
-            summaries.append(summary)
-        }
-        let (a, b) = (summaries[0], summaries[1])
-        if a.traceHash == b.traceHash, a.events == b.events {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("rap-sim-check-\(getpid())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (a, b) = try runBoth(folder, entries: nil)
+        if a.summary.traceHash == b.summary.traceHash, a.summary.events == b.summary.events {
+            let held = a.summary.held && b.summary.held
             return Outcome(
-                isDeterministic: true, held: a.held && b.held,
-                text: "\(plan.name), seed \(plan.seed): \(a.traceHash) in both processes, \(a.events) events, "
-                    + (a.held && b.held ? "held" : "NOT HELD"))
+                isDeterministic: true, held: held,
+                text: "\(plan.name), seed \(plan.seed): \(a.summary.traceHash) in both processes, "
+                    + "\(a.summary.events) events, \(held ? "held" : "NOT HELD")")
         }
-        return Outcome(
-            isDeterministic: false, held: false,
-            text: "\(plan.name), seed \(plan.seed): NOT DETERMINISTIC\n"
-                + "  first   \(a.traceHash)  \(a.events) events\n  second  \(b.traceHash)  \(b.events) events")
+        var text = """
+            \(plan.name), seed \(plan.seed): NOT DETERMINISTIC
+              first   \(a.summary.traceHash)  \(a.summary.events) events
+              second  \(b.summary.traceHash)  \(b.summary.events) events
+            """
+        text += "\n" + (try firstDifference(a.trace, b.trace, folder))
+        return Outcome(isDeterministic: false, held: false, text: text)
+    }
+
+    /// Runs both once more with the entries around the first difference, and names it.
+    private func firstDifference(_ a: TraceFile, _ b: TraceFile, _ folder: URL) throws -> String {
+        guard let range = TraceComparison.firstDifferingRange(a.checkpoints, b.checkpoints) else {
+            return "the checkpoints agree; the difference is behind the last"
+        }
+        let (first, second) = try runBoth(folder, entries: range)
+        guard let difference = TraceComparison.firstDifference(first.trace.entries, second.trace.entries) else {
+            return "the difference did not come back when events \(range) were recorded; run the check again"
+        }
+        // Hosts in the order in which a run adds them.
+        let names = ["control", "operator"] + plan.nodes.map(\.name)
+        return difference.description { $0 < names.count ? names[$0] : "host \($0)" }
     }
 
     private struct Summary: Decodable {
@@ -48,10 +57,36 @@ struct DeterminismCheck {
         var held: Bool
     }
 
-    private func start(_ program: String, layout: Int) throws -> (Process, Pipe) {
+    private func runBoth(
+        _ folder: URL, entries: Range<UInt64>?
+    ) throws -> ((summary: Summary, trace: TraceFile), (summary: Summary, trace: TraceFile)) {
+        let own =
+            CommandLine.arguments[0].contains("/")
+            ? CommandLine.arguments[0] : Bundle.main.executablePath ?? CommandLine.arguments[0]
+        let traces = [1, 2].map { folder.appendingPathComponent("trace-\($0)").path }
+        let first = try start(own, layout: 1, trace: traces[0], entries)
+        let second = try start(self.second ?? own, layout: 2, trace: traces[1], entries)
+        return (try finish(first, traces[0]), try finish(second, traces[1]))
+    }
+
+    private func finish(_ run: (Process, Pipe), _ trace: String) throws -> (summary: Summary, trace: TraceFile) {
+        let output = run.1.fileHandleForReading.readDataToEndOfFile()
+        run.0.waitUntilExit()
+        guard let summary = try? JSONDecoder().decode(Summary.self, from: output) else {
+            complain("a run of \(file) ended with status \(run.0.terminationStatus) and no report")
+            throw ExitCode(run.0.terminationStatus == 2 ? 2 : 1)
+        }
+        return (summary, try TraceFile(decoding: String(contentsOfFile: trace, encoding: .utf8)))
+    }
+
+    private func start(
+        _ program: String, layout: Int, trace: String, _ entries: Range<UInt64>?
+    ) throws -> (Process, Pipe) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = ["run", file, "--seed", "\(plan.seed)", "--json"]
+        process.arguments =
+            ["run", file, "--seed", "\(plan.seed)", "--json", "--trace", trace]
+            + (entries.map { ["--trace-entries", "\($0.lowerBound)..\($0.upperBound)"] } ?? [])
         var environment = ProcessInfo.processInfo.environment
         // Swift seeds its hashing anew in each process unless told otherwise; make sure that nothing tells it.
         environment["SWIFT_DETERMINISTIC_HASHING"] = nil

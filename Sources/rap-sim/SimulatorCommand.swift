@@ -20,11 +20,15 @@ struct Run: ParsableCommand {
     @Flag(help: "No progress display.") var quiet = false
     @Option(help: "Write the datagrams that hosts send to this file, as pcap with virtual time stamps.") var pcap: String?
     @Option(help: "Write what agents report to this file, a line each.") var events: String?
+    @Option(help: "Write the trace's checkpoints, and its entries as --trace-entries says, to this file.")
+    var trace: String?
+    @Option(help: "FIRST..END: the entries to write to --trace.") var traceEntries: String?
 
     func run() throws {
         let plan = try loadPlan(file, seed: seed)
         let display = json || quiet ? nil : ProgressDisplay(plan)
-        let (run, report, verdict) = try simulate(plan, pcap: pcap, events: events, display)
+        let outputs = RunOutputs(pcap: pcap, events: events, trace: trace, traceEntries: try entryRange())
+        let (run, report, verdict) = try simulate(plan, outputs, display)
         if json {
             try printJSON(report)
         } else {
@@ -34,6 +38,15 @@ struct Run: ParsableCommand {
         }
         for trouble in run.troubles { complain(trouble) }
         if !run.troubles.isEmpty || !verdict.held { throw ExitCode(1) }
+    }
+
+    private func entryRange() throws -> Range<UInt64> {
+        guard let traceEntries else { return 0..<0 }
+        let ends = traceEntries.split(separator: ".", omittingEmptySubsequences: true).compactMap { UInt64($0) }
+        guard ends.count == 2, ends[0] <= ends[1], trace != nil else {
+            throw ValidationError("--trace-entries is FIRST..END, such as 1000..2000, and goes with --trace")
+        }
+        return ends[0]..<ends[1]
     }
 }
 
