@@ -64,6 +64,9 @@ let allTestTargets: [Target] = [
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
         ]),
+    tests(
+        "FabricLiveTests",
+        ["FabricCore", "FabricDocument", "FabricScenario", "FabricLinux", "FabricCapture", "FabricLive"]),
     tests("SimulatorTests", ["FabricCore", "FabricScenario", "Simulator"]),
 ]
 

@@ -74,9 +74,10 @@ public struct CaptureSummary: Sendable, Encodable {
     /// Lines for a person.
     public var text: String {
         var lines = ["underlay  \(packets) packets on \(links) links, \(tlsConnections) TLS 1.3 connections"]
-        lines.append("          " + kinds.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
-        let where_ = canary.pairs.isEmpty ? "" : " (\(canary.pairs.joined(separator: ", ")))"
-        lines.append("canary    \(canary.sent) sent through a tunnel, \(canary.arrived) arrived\(where_)")
+        let counts = kinds.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+        lines.append("          " + counts.joined(separator: ", "))
+        let between = canary.pairs.isEmpty ? "" : " (\(canary.pairs.joined(separator: ", ")))"
+        lines.append("canary    \(canary.sent) sent through a tunnel, \(canary.arrived) arrived\(between)")
         lines.append("capture   \(held ? "held: nothing else on the wire" : "BROKEN: \(violationCount) violations")")
         lines += violations.map { "          \($0)" }
         return lines.joined(separator: "\n") + "\n"

@@ -32,7 +32,11 @@ public struct LiveReport: Sendable, Encodable {
     public var text: String {
         var text = verdict.table + capture.text
         for trouble in troubles { text += "trouble   \(trouble)\n" }
-        return text + report.summary
+        text += report.summary
+        if verdict.held, !held {
+            text += "          the expectations held, but \(capture.held ? "there was trouble" : "the capture broke")\n"
+        }
+        return text
     }
 
     enum CodingKeys: String, CodingKey { case capture, troubles }

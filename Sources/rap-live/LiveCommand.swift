@@ -10,14 +10,14 @@ struct LiveCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rap-live",
         abstract: "Runs scenario files on this machine: network namespaces, the real programs, real packets.",
-        discussion: "Exit status: 0 all held, 1 something broke or the run failed, 2 the file is wrong or this host can't run it.",
+        discussion: "Exit status: 0 held, 1 something broke, 2 the file is wrong or can't be run on this machine.",
         version: RAPVersion.text, subcommands: [Run.self])
 }
 
 struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs a scenario in real time and judges its expectations and the underlay's captures.",
-        discussion: "Needs root. rap, rap-control and rap-node-agent must stand beside this program. Everything it makes is "
+        discussion: "Needs root, and rap, rap-control and rap-node-agent beside this program. Everything it makes is "
             + "removed at the end, also after SIGINT and SIGTERM.")
 
     @Argument(help: "The scenario file.") var file: String

@@ -1,0 +1,85 @@
+import FabricScenario
+import Testing
+
+@testable import FabricLive
+
+struct LivePlanTests {
+    @Test func `what this host can do is accepted`() throws {
+        let plan = try scenario(
+            timeline: """
+                  - at: 0s
+                    token: { name: t, uses: 9, lifetime: 10m }
+                  - at: 0s
+                    enrol: { nodes: all, token: t }
+                  - at: 1s
+                    approve: { nodes: a }
+                  - at: 1s
+                    reject: { nodes: b }
+                  - at: 2s
+                    revoke-token: { name: t }
+                  - at: 3s
+                    partition: { between: [north, south], for: 2s }
+                  - at: 3s
+                    crash: { nodes: a, for: 2s }
+                  - at: 6s
+                    stop-control: { for: 2s }
+                """)
+        #expect(LivePlan.refusals(plan) == [])
+    }
+
+    @Test(arguments: [
+        ("clock: { nodes: a, jump: 10m }", "clocks are moved (line 14)"),
+        ("lose-answers: { request: join }", "answers are lost (line 14)"),
+    ])
+    func `a step that it can't do is refused with its line`(step: String, refusal: String) throws {
+        let plan = try scenario(
+            timeline: """
+                  - at: 0s
+                    token: { name: t, uses: 9, lifetime: 10m }
+                  - at: 1s
+                    \(step)
+                """)
+        #expect(LivePlan.refusals(plan) == [refusal])
+    }
+
+    @Test func `a file that is for the simulator only is refused`() throws {
+        #expect(
+            try LivePlan.refusals(scenario(hosts: "[simulator]")) == ["“hosts” does not name the live host"])
+    }
+
+    @Test func `shaped links, many nodes, odd times and renewals are refused`() throws {
+        func refusal(_ change: (inout Plan) -> Void) throws -> [String] {
+            var plan = try scenario()
+            change(&plan)
+            return LivePlan.refusals(plan)
+        }
+        #expect(try LivePlan.refusals(scenario(world: "  link: { loss: 1% }\n")).count == 1)
+        #expect(try refusal { $0.nodes = Array(repeating: $0.nodes[0], count: 101) }.count == 1)
+        #expect(try refusal { $0.cluster.heartbeat = .milliseconds(1500) }.count == 1)
+        #expect(try refusal { $0.cluster.probe = .milliseconds(100) }.count == 1)
+        #expect(try refusal { $0.cluster.certificateLifetime = .seconds(15) }.count == 1)
+        #expect(try refusal { $0.nodes[0].clockSkew = .seconds(1) }.count == 1)
+    }
+}
+
+func scenario(hosts: String? = nil, world: String = "", timeline: String? = nil) throws -> Plan {
+    let text = """
+        scenario: test
+        duration: 10s
+        \(hosts.map { "hosts: \($0)" } ?? "# hosts")
+        world:
+          places: [north, south]
+          control: { place: north }
+          nodes:
+            - { group: a, place: north }
+            - { group: b, place: south, count: 2 }
+        \(world)
+        timeline:
+        \(timeline ?? "  []")
+        expect:
+          - by: 5s
+            that: { enrolled: all }
+
+        """
+    return try ScenarioFile.plan(yaml: Array(text.utf8), file: "test.yaml")
+}
