@@ -61,7 +61,8 @@ public struct PeerDirectory {
                     cryptography)
             } catch { throw .admission(nil, error) }
             guard admission.cluster == cluster else { throw .foreignCluster(admission.node) }
-            guard FabricIdentifier.nodeID(identityKey: admission.identityKey.bytes, cryptography) == admission.node else {
+            guard FabricIdentifier.nodeID(identityKey: admission.identityKey.bytes, cryptography) == admission.node
+            else {
                 throw .identityMismatch(admission.node)
             }
             let former = members.first { $0.node == admission.node }

@@ -121,7 +121,8 @@ extension NodeAgent {
         for old in peers where !stay.contains(where: { $0.handle == old.handle }) { tunnels.removePeer(old.handle) }
         var next: [NodePeer] = []
         for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
-            for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id }) {
+            for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id })
+            {
                 guard let member = directory.member(node), let key = member.admission.tunnelKey(in: domain.id) else {
                     continue
                 }

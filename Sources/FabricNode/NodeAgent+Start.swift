@@ -29,7 +29,8 @@ extension NodeAgent {
         let loadedMembership = load(MembershipState.self, .membership)
         if case .unusable(let why) = loadedIdentity {
             return breakDown(
-                "\(StateFile.identity.rawValue): \(why); restore it, or empty the state directory and enrol again", &actions)
+                "\(StateFile.identity.rawValue): \(why); restore it, or empty the state directory and enrol again",
+                &actions)
         }
         if case .absent = loadedIdentity, bytes(.membership) != nil {
             return breakDown(
@@ -186,7 +187,8 @@ extension NodeAgent {
             let key = try cryptography.ed25519PublicKey(seed: identity!.identitySeed.bytes)
             let admission = try state.admission.open(
                 Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: trust.approvalThreshold, cryptography)
-            guard admission.cluster == state.cluster, admission.identityKey.bytes == key, admission.node == nodeID else {
+            guard admission.cluster == state.cluster, admission.identityKey.bytes == key, admission.node == nodeID
+            else {
                 throw MembershipError("the admission is for another node")
             }
             for tunnelKey in identity!.tunnelKeys {

@@ -158,7 +158,8 @@ extension ControlAPI {
         public var decidedAt: Int64?
         public init(
             id: JoinRequestID, node: NodeID, name: String, identityKey: Blob, tunnelKeys: [TunnelKey], facts: NodeFacts,
-            capabilities: [String], requestedRoles: [String], status: String, rejectionReason: String?, createdAt: Int64,
+            capabilities: [String], requestedRoles: [String], status: String, rejectionReason: String?,
+            createdAt: Int64,
             decidedAt: Int64?
         ) {
             self.id = id
@@ -210,7 +211,8 @@ extension ControlAPI {
         public init(
             id: NodeID, name: String, health: String, membership: String, tunnelKeys: [TunnelKey], facts: NodeFacts,
             capabilities: [String], snapshotVersion: Int64, appliedVersion: Int64, certificateSerial: Blob?,
-            certificateNotAfter: Int64?, peersUp: Int, clockOffsetMilliseconds: Int64, joinedAt: Int64, lastSeenAt: Int64?
+            certificateNotAfter: Int64?, peersUp: Int, clockOffsetMilliseconds: Int64, joinedAt: Int64,
+            lastSeenAt: Int64?
         ) {
             self.id = id
             self.name = name

@@ -8,7 +8,8 @@ public import FabricCore
 /// 1       32     secret; the control plane stores only its SHA-256
 /// 33      32     SHA-256 of the control plane's root certificate (DER)
 /// 65      32     SHA-256 of the cluster's root certificate (DER)
-/// 97      1..64  the cluster's id, ASCII, to the end
+/// 97      1      n, the length of what follows: a token that lost its end on the way is noticed
+/// 98      n      the cluster's id, ASCII, to the end
 /// ```
 public struct JoinToken: Hashable, Sendable, LosslessStringConvertible {
     public var secret: [UInt8]
@@ -26,8 +27,8 @@ public struct JoinToken: Hashable, Sendable, LosslessStringConvertible {
 
     public init?(_ text: String) {
         guard text.utf8.count <= 256, text.hasPrefix("rap1."), let bytes = Base64URL.decode(String(text.dropFirst(5))),
-            bytes.count > 97, bytes[0] == 1,
-            let cluster = ClusterID(String(decoding: bytes[97...], as: UTF8.self))
+            bytes.count > 98, bytes[0] == 1, bytes.count == 98 + Int(bytes[97]),
+            let cluster = ClusterID(String(decoding: bytes[98...], as: UTF8.self))
         else { return nil }
         self.init(
             secret: Array(bytes[1..<33]), controlPin: Array(bytes[33..<65]), clusterPin: Array(bytes[65..<97]),
@@ -35,7 +36,8 @@ public struct JoinToken: Hashable, Sendable, LosslessStringConvertible {
     }
 
     public var description: String {
-        "rap1." + Base64URL.encode([1] + secret + controlPin + clusterPin + Array(cluster.text.utf8))
+        let name = Array(cluster.text.utf8)
+        return "rap1." + Base64URL.encode([1] + secret + controlPin + clusterPin + [UInt8(name.count)] + name)
     }
 
     /// What travels as the bearer of an enrolment.

@@ -11,13 +11,18 @@ public struct Problem: Error, Hashable, Sendable, Codable {
     public var detail: String
 
     public init(_ code: Code, _ detail: String) {
-        type = "urn:rap:problem:" + code.rawValue
+        type = Self.typePrefix + code.rawValue
         title = code.title
         status = code.status
         self.detail = detail
     }
 
-    public var code: Code? { Code(rawValue: String(type.dropFirst("urn:rap:problem:".utf8.count))) }
+    public var code: Code? {
+        guard type.hasPrefix(Self.typePrefix) else { return nil }
+        return Code(rawValue: String(type.dropFirst(Self.typePrefix.count)))
+    }
+
+    private static let typePrefix = "urn:rap:problem:"
 
     public enum Code: String, Hashable, Sendable, CaseIterable {
         case malformedRequest = "malformed-request"
@@ -46,7 +51,8 @@ public struct Problem: Error, Hashable, Sendable, Codable {
             switch self {
             case .malformedRequest: 400
             case .unauthenticated, .tokenUnknown: 401
-            case .forbidden, .tokenExpired, .tokenRevoked, .tokenUsedUp, .tokenScope, .requestRejected, .nodeDisabled: 403
+            case .forbidden, .tokenExpired, .tokenRevoked, .tokenUsedUp, .tokenScope, .requestRejected, .nodeDisabled:
+                403
             case .notFound: 404
             case .methodNotAllowed: 405
             case .conflict, .keyInUse: 409

@@ -51,8 +51,12 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
         let message = Self.preAuthenticationEncoding(type: payloadType, payload: payload.bytes)
         var signers: Set<[UInt8]> = []
         for signature in signatures {
-            guard let key = keys.first(where: { Self.keyIdentifier($0, cryptography) == signature.keyid }) else { continue }
-            if cryptography.ed25519Verify(publicKey: key, signature: signature.sig.bytes, message) { signers.insert(key) }
+            guard let key = keys.first(where: { Self.keyIdentifier($0, cryptography) == signature.keyid }) else {
+                continue
+            }
+            if cryptography.ed25519Verify(publicKey: key, signature: signature.sig.bytes, message) {
+                signers.insert(key)
+            }
         }
         guard signers.count >= threshold else { throw .notSigned(valid: signers.count, needed: threshold) }
         do { return try JSON.decode(type, from: payload.bytes) } catch { throw .malformed("\(error)") }

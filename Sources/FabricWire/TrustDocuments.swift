@@ -109,7 +109,8 @@ public struct Snapshot: SignedDocument, Hashable, Sendable {
     }
 
     public init(
-        cluster: ClusterID, audience: NodeID, version: Int64, authorityTerm: Int64, previousHash: Blob?, issuedAt: Int64,
+        cluster: ClusterID, audience: NodeID, version: Int64, authorityTerm: Int64, previousHash: Blob?,
+        issuedAt: Int64,
         refreshAfter: Int64, hardExpiry: Int64, members: [SignedEnvelope], domains: [Domain]
     ) {
         self.cluster = cluster
