@@ -48,11 +48,13 @@ live=$!
 wait "$live"
 status=$?
 live=''
-if [ ! -s "$work/live.json" ]; then
-    echo "two-sites: FAILED: the live run ended with status $status and no report" >&2
+if [ "$status" -ne 0 ]; then
     for log in "${keep:-$work/kept}"/logs/*.log; do
         [ -s "$log" ] && { echo "--- ${log##*/}"; tail -n 20 "$log"; } >&2
     done
+fi
+if [ ! -s "$work/live.json" ]; then
+    echo "two-sites: FAILED: the live run ended with status $status and no report" >&2
     exit 1
 fi
 simulated=''
