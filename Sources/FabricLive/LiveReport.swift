@@ -8,7 +8,7 @@ public struct LiveReport: Sendable, Encodable {
     public var verdict: Verdict
     public var capture: CaptureSummary
     /// What went wrong beyond expectations: a program that ended, a step of the operator that was refused.
-    public var troubles: [String]
+    public private(set) var troubles: [String]
 
     init(
         plan: Plan, verdict: Verdict, capture: CaptureSummary, troubles: [String], steps: Int, elapsed: Duration,
@@ -23,6 +23,11 @@ public struct LiveReport: Sendable, Encodable {
         report.virtualSeconds = Double(elapsed.nanoseconds) / 1e9
         report.wallSeconds = Double(wall.nanoseconds) / 1e9
         report.peakResidentBytes = LiveReport.peakResidentBytes()
+    }
+
+    mutating func add(troubles more: [String]) {
+        troubles += more
+        if !more.isEmpty { report.held = false }
     }
 
     /// The expectations held, the underlay carried nothing else, and the run went as written.

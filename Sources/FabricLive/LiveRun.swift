@@ -82,12 +82,11 @@ public final class LiveRun {
     public func run() throws -> LiveReport {
         let began = LinuxClock.now().monotonic
         let result = Result { try carryOut(began) }
-        let leftovers = cleanUp()
-        if case .success = result, !leftovers.isEmpty {
-            throw LiveFailure("not everything could be removed: " + leftovers.joined(separator: "; "))
-        }
-        for leftover in leftovers { progress("not removed: \(leftover)") }
-        return try result.get()
+        let leftovers = cleanUp().map { "not removed: \($0)" }
+        for leftover in leftovers { progress(leftover) }
+        var report = try result.get()
+        report.add(troubles: leftovers)
+        return report
     }
 
     private func carryOut(_ began: Instant) throws -> LiveReport {

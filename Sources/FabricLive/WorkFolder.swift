@@ -10,8 +10,12 @@ struct WorkFolder: Sendable {
     var captures: String { path + "/captures" }
     var secrets: String { path + "/secrets" }
 
+    private static let parent = "/tmp"
+    /// Then the number of the process that made it, so that what a killed run left can be told.
+    private static let prefix = "rap-live-"
+
     init() throws(LiveFailure) {
-        var template = Array("/tmp/rap-live.XXXXXX".utf8CString)
+        var template = Array("\(Self.parent)/\(Self.prefix)\(getpid()).XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw LiveFailure("no folder can be made in /tmp: \(String(cString: strerror(errno)))")
         }
@@ -41,6 +45,18 @@ struct WorkFolder: Sendable {
                 try files.copyItem(atPath: from, toPath: to)
             }
         }
+    }
+
+    /// Removes the folders whose makers are no longer there; returns their paths.
+    static func removeLeftovers() throws -> [String] {
+        let names = try FileManager.default.contentsOfDirectory(atPath: parent).sorted().filter { name in
+            guard name.hasPrefix(prefix), let maker = Int32(name.dropFirst(prefix.count).prefix { $0 != "." }) else {
+                return false
+            }
+            return kill(maker, 0) != 0 && errno == ESRCH
+        }
+        for name in names { try FileManager.default.removeItem(atPath: "\(parent)/\(name)") }
+        return names.map { "\(parent)/\($0)" }
     }
 
     func remove() throws { try FileManager.default.removeItem(atPath: path) }

@@ -11,7 +11,7 @@ struct LiveCommand: ParsableCommand {
         commandName: "rap-live",
         abstract: "Runs scenario files on this machine: network namespaces, the real programs, real packets.",
         discussion: "Exit status: 0 held, 1 something broke, 2 the file is wrong or can't be run on this machine.",
-        version: RAPVersion.text, subcommands: [Run.self])
+        version: RAPVersion.text, subcommands: [Run.self, Clean.self])
 }
 
 struct Run: ParsableCommand {
@@ -50,6 +50,22 @@ struct Run: ParsableCommand {
             throw ExitCode(128 + error.signal)
         } catch let code as ExitCode {
             throw code
+        } catch {
+            complain("\(error)")
+            throw ExitCode(1)
+        }
+    }
+}
+
+struct Clean: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Removes what killed runs left: namespaces with the programs in them, and folders in /tmp.",
+        discussion: "Runs remove what they made by themselves, but when they are ended with SIGKILL. What belongs to a "
+            + "running process stays. Needs root.")
+
+    func run() throws {
+        do {
+            for leftover in try Leftovers.remove() { print("removed \(leftover)") }
         } catch {
             complain("\(error)")
             throw ExitCode(1)
