@@ -80,7 +80,8 @@ final class AgentActor: SimulatedHost {
         case .stream(let stream, let event):
             for outcome in client.handle(stream, event) { take(outcome, now) }
         case .persisted(let operation, let failure):
-            agent.handle(failure.map { .persistFailed(operation, $0) } ?? .persisted(operation), now: now, into: &actions)
+            agent.handle(
+                failure.map { .persistFailed(operation, $0) } ?? .persisted(operation), now: now, into: &actions)
         case .timer(let token):
             if token & VirtualControlClient.timerFlag != 0 {
                 for outcome in client.timerFired(token) { take(outcome, now) }

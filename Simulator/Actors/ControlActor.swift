@@ -129,7 +129,8 @@ final class ControlActor: SimulatedHost {
             waiting[id] = Waiting(stream: stream, number: number, path: request.path)
             connections[stream]!.open.append(id)
             service.handle(
-                .request(.init(id), ControlRequest(request, peer: connection.peer, source: connection.remote)), now: now,
+                .request(.init(id), ControlRequest(request, peer: connection.peer, source: connection.remote)),
+                now: now,
                 into: &actions)
         case .closed:
             for id in connections.removeValue(forKey: stream)?.open ?? [] {

@@ -46,7 +46,8 @@ final class OperatorActor: SimulatedHost {
     private(set) var refusals: [String] = []
 
     init(
-        world: World, services: ActorServices, cluster: ClusterID, peerDegree: Int, control: @escaping () -> ControlActor
+        world: World, services: ActorServices, cluster: ClusterID, peerDegree: Int,
+        control: @escaping () -> ControlActor
     ) {
         self.world = world
         self.services = services

@@ -69,9 +69,11 @@ final class VirtualControlClient {
     /// A request's time is up, unless it has been answered: its connection is of no more use.
     func timerFired(_ token: UInt64) -> [Outcome] {
         let number = token & ~Self.timerFlag
-        guard let index = lanes.firstIndex(where: { lane in
-            lane.sent.contains(number) || lane.waiting.contains { $0.number == number }
-        }) else { return [] }
+        guard
+            let index = lanes.firstIndex(where: { lane in
+                lane.sent.contains(number) || lane.waiting.contains { $0.number == number }
+            })
+        else { return [] }
         if let stream = lanes[index].stream { world.streams.reset(stream) }
         let others = end(index, but: number, .answerLost)
         return [.failure(number, .timedOut)] + others

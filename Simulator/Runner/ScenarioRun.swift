@@ -1,5 +1,5 @@
-internal import FabricCore
 internal import FabricControl
+internal import FabricCore
 internal import FabricCrypto
 internal import FabricIdentity
 internal import FabricNode

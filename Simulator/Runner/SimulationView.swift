@@ -146,7 +146,8 @@ final class SimulationView: WorldView {
         }
         assign(
             counted(
-                "SELECT node_name AS name, COUNT(*) AS count FROM node_join_requests GROUP BY node_name ORDER BY node_name"),
+                "SELECT node_name AS name, COUNT(*) AS count FROM node_join_requests GROUP BY node_name ORDER BY node_name"
+            ),
             &records.requests)
         assign(
             counted(

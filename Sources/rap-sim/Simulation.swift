@@ -61,7 +61,8 @@ func simulate(
     let run = ScenarioRun(plan: plan, recording: outputs.recording)
     var files: [FileHandle] = []
     func open(_ path: String) throws -> FileHandle {
-        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path)
+        guard FileManager.default.createFile(atPath: path, contents: nil),
+            let handle = FileHandle(forWritingAtPath: path)
         else {
             complain("\(path) can't be written")
             throw ExitCode(2)

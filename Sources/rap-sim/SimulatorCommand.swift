@@ -18,7 +18,8 @@ struct Run: ParsableCommand {
     @Option(help: "Another seed than the file's.") var seed: UInt64?
     @Flag(help: "Print one JSON object instead of tables.") var json = false
     @Flag(help: "No progress display.") var quiet = false
-    @Option(help: "Write the datagrams that hosts send to this file, as pcap with virtual time stamps.") var pcap: String?
+    @Option(help: "Write the datagrams that hosts send to this file, as pcap with virtual time stamps.") var pcap:
+        String?
     @Option(help: "Write what agents report to this file, a line each.") var events: String?
     @Option(help: "Write the trace's checkpoints, and its entries as --trace-entries says, to this file.")
     var trace: String?
@@ -53,7 +54,8 @@ struct Run: ParsableCommand {
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Runs a scenario in two processes and compares their traces.",
-        discussion: "The processes have different hash seeds and memory layouts. When the traces differ, the first event that "
+        discussion:
+            "The processes have different hash seeds and memory layouts. When the traces differ, the first event that "
             + "differs is named and the exit status is 3.")
 
     @Argument(help: "The scenario file.") var file: String
