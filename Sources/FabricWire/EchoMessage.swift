@@ -61,7 +61,7 @@ public struct EchoMessage: Hashable, Sendable {
         guard bytes.count == Self.packetBytes, bytes[0] >> 4 == 6, bytes.load16(at: 4) == UInt16(Self.packetBytes - 40),
             bytes[6] == 17, bytes.load16(at: 40) == Self.port, bytes.load16(at: 42) == Self.port,
             bytes.load16(at: 44) == UInt16(Self.packetBytes - 40), bytes.load32(at: 48) == 0x5241_5065,
-            let kind = Kind(rawValue: bytes[52]), bytes.load16(at: 46) != 0,
+            let kind = Kind(rawValue: bytes[52]), bytes.load32(at: 52) << 8 == 0, bytes.load16(at: 46) != 0,
             InternetChecksum.ofUDP(inIPv6: bytes, skippingChecksumField: true) == bytes.load16(at: 46)
         else { return nil }
         self.kind = kind

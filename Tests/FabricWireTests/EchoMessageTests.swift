@@ -86,6 +86,15 @@ import Testing
         #expect(parse(written) == special)
     }
 
+    @Test func `bytes that shall be zero are not 0xFFFF, which sums to the same`() {
+        var bytes = packet(message)
+        (bytes[53], bytes[54], bytes[55]) = (0, 0xFF, 0xFF)
+        #expect(parse(bytes) == nil)
+        bytes = packet(message)
+        (bytes[53], bytes[54]) = (0xFF, 0xFF)
+        #expect(parse(bytes) == nil)
+    }
+
     @Test func `checksums agree with an independent computation, for odd lengths too`() {
         let random = SeededRandom(seed: 5, stream: "checksums")
         for length in 48..<130 {
