@@ -28,8 +28,9 @@ struct Enrolment {
         case refused(Problem.Code, String)
     }
 
-    /// How long the control plane is asked to hold an undecided request.
-    static let pollWait = Duration.seconds(30)
+    /// How long the control plane is asked to hold an undecided request. A control plane that lost its power says nothing of
+    /// it, so this is also how long a new one may stay unnoticed.
+    static let pollWait = Duration.seconds(15)
 
     private var stage = Stage.posting
     private let token: JoinToken

@@ -78,7 +78,7 @@ extension NodeAgent {
             clockMilliseconds: now.wall.nanoseconds / 1_000_000, record: sendableRecord)
         heartbeatRecordSequence = sendableRecord == nil ? 0 : ownRecordSequence
         let number = takeNumber()
-        heartbeatCall.sent(number)
+        heartbeatCall.sent(number, now.monotonic)
         let request = HTTPRequest(.post, "/v1/node/heartbeat", body: JSON.encodeOwn(body))
         actions.append(.request(number, request, timeout: Self.requestTimeout))
         considerRenewal(now)
@@ -98,6 +98,11 @@ extension NodeAgent {
                 clockOffsetReported = true
                 actions.append(.report(.clockOffset(offset)))
             }
+        }
+        if answer.snapshotVersion > snapshotVersion, updatesCall.isOlder(than: Self.requestTimeout, now.monotonic) {
+            // The parked request should have brought it: its connection is dead, and nobody has told.
+            updatesCall.cancel()
+            updatesCall.schedule(at: now.monotonic)
         }
         let interval = max(Self.shortestHeartbeatInterval, .seconds(min(answer.intervalSeconds, 3600)))
         // A record that this heartbeat did not carry does not wait for the interval.
@@ -123,9 +128,9 @@ extension NodeAgent {
 
     // MARK: Updates
 
-    func sendUpdates(_ actions: inout [NodeAction]) {
+    func sendUpdates(_ now: Now, _ actions: inout [NodeAction]) {
         let number = takeNumber()
-        updatesCall.sent(number)
+        updatesCall.sent(number, now.monotonic)
         let request = HTTPRequest(
             .get, "/v1/node/updates",
             query: [
@@ -178,7 +183,7 @@ extension NodeAgent {
                 spiffeID: FabricIdentifier.node(membership.node, in: membership.cluster))
         else { return renewalCall.cancel() }
         let number = takeNumber()
-        renewalCall.sent(number)
+        renewalCall.sent(number, now.monotonic)
         let body = ControlAPI.CertificateRenewal(certificateRequest: Blob(request))
         actions.append(
             .request(

@@ -136,7 +136,7 @@ extension NodeAgent {
         guard let enrolment else { return }
         let (request, timeout) = enrolment.nextRequest()
         let number = takeNumber()
-        enrolmentCall.sent(number)
+        enrolmentCall.sent(number, now.monotonic)
         actions.append(.request(number, request, timeout: timeout))
     }
 

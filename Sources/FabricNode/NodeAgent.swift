@@ -107,7 +107,7 @@ public final class NodeAgent: Component {
     public func handleDeadline(now: Now, into actions: inout [NodeAction]) {
         if enrolmentCall.isDue(now.monotonic) { sendEnrolment(now, &actions) }
         if heartbeatCall.isDue(now.monotonic) { sendHeartbeat(now, &actions) }
-        if updatesCall.isDue(now.monotonic) { sendUpdates(&actions) }
+        if updatesCall.isDue(now.monotonic) { sendUpdates(now, &actions) }
         if renewalCall.isDue(now.monotonic) { sendRenewal(now, &actions) }
         if let floorsDue, floorsDue <= now.monotonic {
             raiseFloors(now, &actions)

@@ -8,6 +8,7 @@ struct RepeatingCall {
 
     private(set) var outstanding: RequestNumber?
     private(set) var due: Instant?
+    private var sentAt = Instant.zero
     private var failures = 0
 
     mutating func schedule(at instant: Instant) {
@@ -21,10 +22,14 @@ struct RepeatingCall {
 
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 
-    mutating func sent(_ number: RequestNumber) {
+    mutating func sent(_ number: RequestNumber, _ now: Instant) {
         outstanding = number
+        sentAt = now
         due = nil
     }
+
+    /// A request has been under way for longer than this.
+    func isOlder(than age: Duration, _ now: Instant) -> Bool { outstanding != nil && now - sentAt > age }
 
     mutating func succeeded(nextAt: Instant?) {
         outstanding = nil
