@@ -205,12 +205,12 @@ extension Planner {
             return refuse(entry.name, "the token “\(entry.name.value)” is created twice")
         }
         let uses = entry.uses?.value ?? 1
-        if let located = entry.uses, !(1...1_000_000).contains(uses) {
-            refuse(located, "a token has 1 to 1000000 uses")
+        if let located = entry.uses, !(1...100_000).contains(uses) {
+            refuse(located, "a token has 1 to 100000 uses")
         }
         let lifetime = entry.lifetime?.value.duration ?? .hours(1)
-        if let located = entry.lifetime, lifetime < .seconds(1) || lifetime > .hours(24 * 365) {
-            refuse(located, "a token lives from 1s to 365d")
+        if let located = entry.lifetime, lifetime < .seconds(1) || lifetime > .hours(24 * 7) {
+            refuse(located, "a token lives from 1s to 168h")
         }
         // Without a scope a token covers what the nodes of this world have.
         var all: [RoutingDomainID] = []

@@ -212,7 +212,9 @@ struct Planner {
             plan.cluster.name = name.value
         }
         if let peers = cluster.peers {
-            if !(1...64).contains(peers.value) { refuse(peers, "a node has 1 to 64 peers") }
+            if !(2...64).contains(peers.value) || peers.value % 2 != 0 {
+                refuse(peers, "a node has an even number of peers, from 2 to 64")
+            }
             plan.cluster.peers = peers.value
         }
         func period(_ span: Located<Span>?, _ range: ClosedRange<Duration>, _ into: inout Duration) {

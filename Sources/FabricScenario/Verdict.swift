@@ -115,7 +115,8 @@ public struct RunReport: Sendable, Encodable {
         lines.append("memory    \(peakResidentBytes >> 20) MiB at most")
         if let traceHash { lines.append("trace     \(traceHash)") }
         let good = expectations.count { $0.outcome == .held }
-        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(expectations.count) expectations")
+        // The number is of those that held, in both cases, and says so.
+        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(expectations.count) expectations held")
         return lines.joined(separator: "\n") + "\n"
     }
 

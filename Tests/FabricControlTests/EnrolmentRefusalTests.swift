@@ -52,6 +52,8 @@ struct BadEnrolment: CustomTestStringConvertible {
         BadEnrolment("a name that ends in a hyphen") { _, _, body in body.name = "node-" },
         BadEnrolment("facts that are too long") { _, _, body in body.facts.os = String(repeating: "x", count: 121) },
         BadEnrolment("facts with an escape sequence") { _, _, body in body.facts.os = "\u{1B}[2J" },
+        BadEnrolment("facts that turn the line around") { _, _, body in body.facts.os = "\u{202E}naibed" },
+        BadEnrolment("facts of two lines") { _, _, body in body.facts.os = "linux\u{2028}approved" },
         BadEnrolment("an unknown capability") { _, _, body in body.capabilities = ["can_fly"] },
         BadEnrolment("a capability twice") { _, _, body in body.capabilities = ["can_route_mesh", "can_route_mesh"] },
         BadEnrolment("an unknown role") { _, _, body in body.requestedRoles = ["king"] },

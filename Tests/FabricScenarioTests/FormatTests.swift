@@ -54,7 +54,8 @@ import Testing
         ),
         ("  nodes:\n", "  links: [{ between: [north], loss: 1% }]\n  nodes:\n", "“between” takes two places"),
         ("  nodes:\n", "  links: [{ between: [north, north], loss: 1% }]\n  nodes:\n", "between two different places"),
-        ("  nodes:\n", "  cluster: { peers: 0 }\n  nodes:\n", "a node has 1 to 64 peers"),
+        ("  nodes:\n", "  cluster: { peers: 0 }\n  nodes:\n", "a node has an even number of peers, from 2 to 64"),
+        ("  nodes:\n", "  cluster: { peers: 3 }\n  nodes:\n", "a node has an even number of peers, from 2 to 64"),
         ("  nodes:\n", "  cluster: { probe: 1ms }\n  nodes:\n", "1ms is out of range; from 100ms to 5m"),
         ("  nodes:\n", "  control: { place: west }\n  nodes:\n", "there is no place “west”"),
     ])
@@ -102,8 +103,10 @@ import Testing
             "- at: 5s\n  token: { name: v }\n- at: 4s\n  enrol: { nodes: hub, token: v }",
             "f.yaml:15: the token “v” is used at 4s, before it is created"
         ),
-        ("- at: 5s\n  token: { name: v, uses: 0 }", "a token has 1 to 1000000 uses"),
-        ("- at: 5s\n  token: { name: v, lifetime: 1ms }", "a token lives from 1s to 365d"),
+        ("- at: 5s\n  token: { name: v, uses: 0 }", "a token has 1 to 100000 uses"),
+        ("- at: 5s\n  token: { name: v, uses: 100001 }", "a token has 1 to 100000 uses"),
+        ("- at: 5s\n  token: { name: v, lifetime: 1ms }", "a token lives from 1s to 168h"),
+        ("- at: 5s\n  token: { name: v, lifetime: 169h }", "a token lives from 1s to 168h"),
         ("- at: 5s\n  revoke-token: { name: x }", "there is no token “x”"),
         ("- at: 5s\n  heal: { step: cut }", "there is no step labelled “cut” before"),
         ("- at: 5s\n  heal: { step: all }", "there is no partition in the steps before"),

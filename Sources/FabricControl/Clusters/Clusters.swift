@@ -51,10 +51,16 @@ struct ActiveCluster {
 enum Text {
     static let longestName = 120
 
-    /// A line that people wrote: not empty, bounded, no control characters.
+    /// A line that people wrote: not empty, bounded, nothing that breaks it or changes how the rest is shown. Hosts
+    /// that nobody has approved yet send such lines, and approvers decide by what they see.
     static func isLine(_ text: String, longest: Int, mayBeEmpty: Bool = false) -> Bool {
         (mayBeEmpty ? 0 : 1)...longest ~= text.utf8.count
-            && !text.unicodeScalars.contains { $0.properties.generalCategory == .control }
+            && !text.unicodeScalars.contains { scalar in
+                switch scalar.properties.generalCategory {
+                case .control, .format, .lineSeparator, .paragraphSeparator: true
+                default: false
+                }
+            }
     }
 }
 
