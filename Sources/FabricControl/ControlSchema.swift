@@ -11,6 +11,7 @@ enum ControlSchema {
         Migration(version: 2, name: "enrolment", statements: enrolment),
         Migration(version: 3, name: "nodes", statements: nodes),
         Migration(version: 4, name: "snapshots and peer records", statements: snapshots),
+        Migration(version: 5, name: "peers by node", statements: peersByNode),
     ]
 
     private static let clusters = [
@@ -227,5 +228,10 @@ enum ControlSchema {
             PRIMARY KEY (cluster_id, node_id)
         )
         """,
+    ]
+
+    /// Without it, what asks for one node's peers reads those of the whole cluster.
+    private static let peersByNode = [
+        "CREATE INDEX peers_by_node ON peers (cluster_id, node_id, domain_id) WHERE retired_at IS NULL"
     ]
 }

@@ -28,7 +28,7 @@ extension ControlPlane {
             throw Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” belongs to another node")
         }
         let member = NodeKey(cluster: row.cluster, node: row.node)
-        try markNeighbours(of: member, call)
+        try markNeighbours(of: member, degree: cluster.row.peerDegree, call)
         try recordMember(row, admission, call)
         try recordPeers(row, call)
         try issueCertificate(
@@ -39,7 +39,7 @@ extension ControlPlane {
                 .text(JoinRequestStatus.approved.rawValue), .envelope(admission), .integer(call.milliseconds),
                 .id(row.id),
             ])
-        try markNeighbours(of: member, call)
+        try markNeighbours(of: member, degree: cluster.row.peerDegree, call)
         let signers = admission.signatures.map { $0.keyid.prefix(16) }.joined(separator: ", ")
         call.audit(
             row.cluster, actor: Actor.operators, .requestApproved, subject: "join request \(row.id)",

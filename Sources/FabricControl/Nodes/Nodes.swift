@@ -81,7 +81,8 @@ extension ControlPlane {
         if active, let owner = try nameOwner(view.name, in: key.cluster, call) {
             throw Problem(.conflict, "the name “\(view.name)” is taken by node \(owner)")
         }
-        try markNeighbours(of: key, call)
+        let degree = try cluster(key.cluster, call).peerDegree
+        try markNeighbours(of: key, degree: degree, call)
         try call.transaction.execute(
             "UPDATE cluster_memberships SET membership_status = $1 WHERE cluster_id = $2 AND node_id = $3",
             [.text(wanted.rawValue), .id(key.cluster), .id(key.node)])
@@ -95,7 +96,7 @@ extension ControlPlane {
         try call.transaction.execute(
             "UPDATE snapshots SET dirty = $1 WHERE cluster_id = $2 AND node_id = $3",
             [.integer(active ? 1 : 0), .id(key.cluster), .id(key.node)])
-        try markNeighbours(of: key, call)
+        try markNeighbours(of: key, degree: degree, call)
         call.audit(
             key.cluster, actor: Actor.operators, active ? .nodeEnabled : .nodeDisabled, subject: "node \(key.node)",
             view.name)

@@ -6,9 +6,8 @@ internal import FabricWire
 /// `snapshots.dirty`: 0 clean, 1 its peers may have changed, 2 it must be made anew even if they did not.
 extension ControlPlane {
     /// Marks the snapshots of a node's present neighbours, in each of its domains. Called before a change and after
-    /// it, so that those who lose and those who gain are both reached.
-    func markNeighbours(of key: NodeKey, _ call: Call) throws {
-        let degree = try cluster(key.cluster, call).peerDegree
+    /// it, so that those who lose and those who gain are both reached. `degree` is the cluster's.
+    func markNeighbours(of key: NodeKey, degree: Int, _ call: Call) throws {
         var neighbours: [NodeID] = []
         for domain in try domains(of: key, call.transaction) {
             neighbours += try ringNeighbours(of: key, in: domain, degree: degree, call.transaction)
