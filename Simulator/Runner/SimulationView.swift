@@ -73,11 +73,12 @@ final class SimulationView: WorldView {
             return PeerView(node: 0, hasSession: false, handshakes: 0, isUp: false)
         }
         let entry = peerIndices[node].peers[index]
-        let peer = agent.peers[entry.position]
-        let status = agent.tunnelStatus(peer)
+        // Fields, not the peer: a copy of it would be most of the work.
+        let status = agent.tunnelStatus(agent.peers[entry.position].handle)
+        let health = agent.peers[entry.position].health
         return PeerView(
             node: entry.node, hasSession: status?.hasSession ?? false, handshakes: Int(status?.handshakes ?? 0),
-            isUp: peer.health.isUp(at: world.now(of: agents[node].host).monotonic))
+            isUp: health.isUp(at: world.now(of: agents[node].host).monotonic))
     }
 
     private func refresh(_ node: Int, _ agent: NodeAgent) {

@@ -10,6 +10,10 @@ public struct PeerHealth: Hashable, Sendable {
     public static let repetitionsPerInterval = 5
 
     public let probeInterval: Duration
+    /// After this long without an echo the path is down.
+    public let upWindow: Duration
+    // Worked out once: dividing a `Duration` is slow, and both are asked for at every event.
+    private let repetitionInterval: Duration
     public private(set) var nextSequence: UInt64 = 1
     public private(set) var lastProbe: Instant?
     public private(set) var lastEcho: Instant?
@@ -22,16 +26,15 @@ public struct PeerHealth: Hashable, Sendable {
     /// Of a peer that is probed this often, first at `firstProbe`.
     public init(probeInterval: Duration, firstProbe: Instant) {
         self.probeInterval = probeInterval
+        upWindow = probeInterval * 5 / 2
+        repetitionInterval = probeInterval / Self.repetitionsPerInterval
         firstProbeDue = firstProbe
     }
-
-    /// After this long without an echo the path is down.
-    public var upWindow: Duration { probeInterval * 5 / 2 }
 
     /// When the next probe is due.
     public var probeDue: Instant {
         guard let lastProbe else { return firstProbeDue }
-        return lastProbe + (isAnswered ? probeInterval : probeInterval / Self.repetitionsPerInterval)
+        return lastProbe + (isAnswered ? probeInterval : repetitionInterval)
     }
 
     /// Returns the sequence number of the probe that is sent now.

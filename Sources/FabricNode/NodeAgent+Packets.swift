@@ -106,6 +106,7 @@ extension NodeAgent {
     // MARK: For observers
 
     public func tunnelStatus(_ peer: NodePeer) -> PeerStatus? { tunnels.peerStatus(peer.handle) }
+    public func tunnelStatus(_ handle: PeerHandle) -> PeerStatus? { tunnels.peerStatus(handle) }
     public var tunnelCounters: TunnelCounters { tunnels.counters }
 }
 

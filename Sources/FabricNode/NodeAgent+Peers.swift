@@ -169,7 +169,10 @@ extension NodeAgent {
     var probeDue: Instant? {
         guard tunnelsReady, probeCursor == nil else { return nil }
         var due: Instant?
-        for peer in peers where peer.domain == .fabric { due = min(due ?? .distantFuture, peer.health.probeDue) }
+        // By index: iterating copies every peer, at every event.
+        for index in peers.indices where peers[index].domain == .fabric {
+            due = min(due ?? .distantFuture, peers[index].health.probeDue)
+        }
         return due
     }
 
