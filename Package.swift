@@ -100,109 +100,116 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
-    targets: selected([
-        // Deciding code: synchronous, told the time, handed its randomness, no I/O.
-        library("FabricCore"),
-        library("FabricDocument", ["FabricCore"]),
-        library("FabricWire", ["FabricCore", "FabricDocument"]),
-        library("FabricPolicy", ["FabricCore", "FabricWire"]),
-        library("FabricTunnel", ["FabricCore"]),
-        library("FabricMesh", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
-        library("FabricControl", ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
-        library("FabricOperator", ["FabricCore", "FabricDocument", "FabricWire"]),
-        library("FabricNode", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
-        library(
-            "FabricScenario",
-            ["FabricCore", "FabricDocument", .product(name: "Yams", package: "Yams")]),
+    targets: selected(
+        [
+            // Deciding code: synchronous, told the time, handed its randomness, no I/O.
+            library("FabricCore"),
+            library("FabricDocument", ["FabricCore"]),
+            library("FabricWire", ["FabricCore", "FabricDocument"]),
+            library("FabricPolicy", ["FabricCore", "FabricWire"]),
+            library("FabricTunnel", ["FabricCore"]),
+            library("FabricMesh", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
+            library("FabricControl", ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
+            library("FabricOperator", ["FabricCore", "FabricDocument", "FabricWire"]),
+            library("FabricNode", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
+            library(
+                "FabricScenario",
+                ["FabricCore", "FabricDocument", .product(name: "Yams", package: "Yams")]),
 
-        // Adapters that both hosts link.
-        .systemLibrary(
-            name: "CFabricOpenSSL", path: "Sources/CFabricOpenSSL", pkgConfig: "libcrypto",
-            providers: [.apt(["libssl-dev"])]),
-        .target(name: "CFabricSQLite", linkerSettings: [.linkedLibrary("sqlite3")]),
-        library(
-            "FabricCrypto",
-            ["FabricCore", "CFabricOpenSSL", .product(name: "Crypto", package: "swift-crypto")]),
-        library(
-            "FabricIdentity",
-            [
-                "FabricCore", .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "SwiftASN1", package: "swift-asn1"),
-            ]),
-        library(
-            "FabricStoreSQLite", ["FabricCore", "CFabricSQLite", .product(name: "GRDB", package: "GRDB.swift")]),
+            // Adapters that both hosts link.
+            .systemLibrary(
+                name: "CFabricOpenSSL", path: "Sources/CFabricOpenSSL", pkgConfig: "libcrypto",
+                providers: [.apt(["libssl-dev"])]),
+            .target(name: "CFabricSQLite", linkerSettings: [.linkedLibrary("sqlite3")]),
+            library(
+                "FabricCrypto",
+                ["FabricCore", "CFabricOpenSSL", .product(name: "Crypto", package: "swift-crypto")]),
+            library(
+                "FabricIdentity",
+                [
+                    "FabricCore", .product(name: "Crypto", package: "swift-crypto"),
+                    .product(name: "SwiftASN1", package: "swift-asn1"),
+                ]),
+            library(
+                "FabricStoreSQLite", ["FabricCore", "CFabricSQLite", .product(name: "GRDB", package: "GRDB.swift")]),
 
-        // The Linux host.
-        .target(name: "CFabricLinux"),
-        .systemLibrary(name: "CFabricPcap", path: "Sources/CFabricPcap", providers: [.apt(["libpcap-dev"])]),
-        library("FabricLinux", ["FabricCore", "CFabricLinux"]),
-        library("FabricCapture", ["FabricCore", "CFabricPcap"]),
-        library(
-            "FabricRuntime",
-            [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
-                "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "Logging", package: "swift-log"),
-            ]),
+            // The Linux host.
+            .target(name: "CFabricLinux"),
+            .systemLibrary(name: "CFabricPcap", path: "Sources/CFabricPcap", providers: [.apt(["libpcap-dev"])]),
+            library("FabricLinux", ["FabricCore", "CFabricLinux"]),
+            library("FabricCapture", ["FabricCore", "CFabricPcap"]),
+            library(
+                "FabricRuntime",
+                [
+                    "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
+                    "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
+                    .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                    .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
+                    .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                    .product(name: "Logging", package: "swift-log"),
+                ]),
 
-        library(
-            "FabricLive",
-            [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricScenario", "FabricLinux",
-                "FabricCapture",
-            ]),
+            library(
+                "FabricLive",
+                [
+                    "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricScenario", "FabricLinux",
+                    "FabricCapture",
+                ]),
 
-        // The simulated host.
-        library(
-            "Simulator",
-            [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
-                "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
-                "FabricStoreSQLite",
-            ], path: "Simulator"),
+            // The simulated host.
+            library(
+                "Simulator",
+                [
+                    "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
+                    "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
+                    "FabricStoreSQLite",
+                ], path: "Simulator"),
 
-        // For tests alone; no product links it.
-        library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
+            // For tests alone; no product links it.
+            library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
 
-        // Executables: arguments and wiring only.
-        program(
-            "rap",
-            [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricRuntime",
-                .product(name: "Logging", package: "swift-log"),
-            ]),
-        program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
-        program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
-        program(
-            "rap-control",
-            [
-                "FabricCore", "FabricControl", "FabricRuntime", .product(name: "Logging", package: "swift-log"),
-            ]),
-        program(
-            "rap-node-agent",
-            [
-                "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
-                .product(name: "Logging", package: "swift-log"),
-            ]),
+            // Executables: arguments and wiring only.
+            program(
+                "rap",
+                [
+                    "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricRuntime",
+                    .product(name: "Logging", package: "swift-log"),
+                ]),
+            program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
+            program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
+            program(
+                "rap-control",
+                [
+                    "FabricCore", "FabricControl", "FabricRuntime", .product(name: "Logging", package: "swift-log"),
+                ]),
+            program(
+                "rap-node-agent",
+                [
+                    "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
+                    .product(name: "Logging", package: "swift-log"),
+                ]),
 
-        // What smoke tests run beside other implementations; not installed.
-        .executableTarget(
-            name: "fabric-wg",
-            dependencies: [
-                "FabricCore", "FabricTunnel", "FabricCrypto", "FabricLinux", "FabricCapture",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ], path: "smoke/StockPeer", swiftSettings: strict),
+            // What smoke tests run beside other implementations; not installed.
+            .executableTarget(
+                name: "fabric-wg",
+                dependencies: [
+                    "FabricCore", "FabricTunnel", "FabricCrypto", "FabricLinux", "FabricCapture",
+                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                ], path: "smoke/StockPeer", swiftSettings: strict),
 
-        // Benchmarks: a program is named like its folder; `scripts/bench` runs them all.
-        .executableTarget(
-            name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
-            path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
-        .executableTarget(
-            name: "TunnelBenchmark", dependencies: ["FabricCore", "FabricCrypto", "FabricTunnel"],
-            path: "Benchmarks/TunnelBenchmark", swiftSettings: strict),
-    ] + allTestTargets),
+            // Benchmarks: a program is named like its folder; `scripts/bench` runs them all.
+            .executableTarget(
+                name: "EnrolmentBenchmark",
+                dependencies: [
+                    "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricCrypto",
+                    "FabricIdentity", "FabricStoreSQLite",
+                ], path: "Benchmarks/EnrolmentBenchmark", swiftSettings: strict),
+            .executableTarget(
+                name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
+                path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
+            .executableTarget(
+                name: "TunnelBenchmark", dependencies: ["FabricCore", "FabricCrypto", "FabricTunnel"],
+                path: "Benchmarks/TunnelBenchmark", swiftSettings: strict),
+        ] + allTestTargets),
     swiftLanguageModes: [.v6]
 )
