@@ -7,7 +7,7 @@
 // peers run on the same kind of disk, in the same rounds:
 //
 //     bare      as many transactions with next to nothing in them: three insert a row, one reads one. The row's size is
-//               what an enrolment adds to the database, divided by three.
+//               that of the values that an enrolment writes, divided by three.
 //     replay    the very statements of the enrolments once more, on a database of their own, and nothing else
 //
 // Once on a disk in memory, in CPU time; once on a directory with real syncs, in the time that passes. Ratios count, not
@@ -42,19 +42,51 @@ final class Measurement {
     private let row: [UInt8]
     private var bareRows: Int64 = 0
 
-    init(_ disk: any Disk, _ clock: Clock, rowBytes: Int) throws {
+    init(_ disk: any Disk, _ clock: Clock) throws {
         self.clock = clock
         func store(_ name: String) throws -> SQLiteStore {
-            try SQLiteStore(disk: disk, name: name, random: SeededRandom(seed: 1, stream: name))
+            let store = try SQLiteStore(disk: disk, name: name, random: SeededRandom(seed: 1, stream: name))
+            // As after some use: the log has its full length. While it grows, a sync costs more.
+            try store.transaction {
+                _ = try $0.execute("CREATE TABLE warm (body BYTEA NOT NULL)", [])
+                _ = try $0.execute(
+                    "INSERT INTO warm (body) VALUES ($1)", [.blob([UInt8](repeating: 1, count: 5 << 20))])
+            }
+            return store
         }
         bench = try ControlBench(try store("control.db"))
         bare = try store("bare.db")
         replay = try store("replay.db")
-        row = SeededRandom(seed: 1, stream: "row").bytes(rowBytes)
+        row = SeededRandom(seed: 1, stream: "row").bytes(try Self.bytesWritten(bench) / writesPerEnrolment)
         try bare.transaction {
             _ = try $0.execute("CREATE TABLE bare (id BIGINT NOT NULL PRIMARY KEY, body BYTEA NOT NULL)", [])
         }
         try replay.replay(bench.store.transactions)
+    }
+
+    /// The size of the values that one enrolment writes. Its statements are recorded, and so replayed.
+    private static func bytesWritten(_ bench: ControlBench) throws -> Int {
+        var hosts = bench.makeHosts(1)
+        var count = 0
+        for step in Step.allCases {
+            let request = try bench.requests(step, hosts)[0]
+            let known = bench.store.transactions.count
+            bench.store.isRecording = true
+            let reply = try bench.reply(request)
+            bench.store.isRecording = false
+            if step == .enrol { try bench.note([reply], in: &hosts) }
+            for statement in bench.store.transactions[known...].joined() where !statement.isQuery {
+                for value in statement.arguments {
+                    switch value {
+                    case .null: break
+                    case .integer: count += 8
+                    case .text(let text): count += text.utf8.count
+                    case .blob(let bytes): count += bytes.count
+                    }
+                }
+            }
+        }
+        return count
     }
 
     /// All hosts take a step before any takes the next, as when many start at once.
@@ -127,7 +159,7 @@ extension Measurement {
                 .joined(separator: ", "))
         print(
             "  bare       \(text(1e9 * Double(transactionsPerEnrolment) / bare)) transactions a second,",
-            "\(text(bare / 1000)) us for the \(transactionsPerEnrolment) of an enrolment")
+            "\(text(bare / 1000)) us for the \(transactionsPerEnrolment) of an enrolment, rows of \(row.count) bytes")
         print(
             "  replay     \(text(middle(\.replay) / 1000)) us for an enrolment's statements,",
             "\(text(middle(\.replay) / enrolment * 100)) % of it")
@@ -144,7 +176,7 @@ extension Measurement {
 }
 
 func main() throws {
-    let memory = try Measurement(MemoryDisk(), .processor, rowBytes: 1200)
+    let memory = try Measurement(MemoryDisk(), .processor)
     try memory.run(rounds: 5, enrolments: 150)
     memory.report("in memory, CPU time")
 
@@ -160,7 +192,7 @@ func main() throws {
 
     let directory = try TemporaryDirectory()
     defer { directory.remove() }
-    let disk = try Measurement(try DirectoryDisk(path: directory.path), .wall, rowBytes: 1200)
+    let disk = try Measurement(try DirectoryDisk(path: directory.path), .wall)
     try disk.run(rounds: 13, enrolments: 6)
     disk.report("in a directory, with syncs, wall time")
 }
