@@ -17,6 +17,8 @@ final class VirtualControlClient {
     private struct Lane {
         var stream: StreamID?
         var isOpen = false
+        /// Made under an identity that has been replaced: it serves what is under way, and no more.
+        var isOutdated = false
         /// Waiting for the connection to open, in order.
         var waiting: [(number: UInt64, bytes: [UInt8])] = []
         /// Sent, not answered; sorted by number.
@@ -40,14 +42,20 @@ final class VirtualControlClient {
         self.verifyServer = verifyServer
     }
 
-    /// New connections use this; the one for ordinary requests is made anew, as the Linux client does.
+    /// New connections use this. Idle ones end at once and busy ones after their last reply, as in the Linux client.
     func present(_ identity: StreamIdentity?) {
         guard identity != self.identity else { return }
         self.identity = identity
-        for index in lanes.indices where lanes[index].sent.isEmpty && lanes[index].waiting.isEmpty {
-            if let stream = lanes[index].stream { world.streams.close(stream) }
-            lanes[index] = Lane()
+        for index in lanes.indices where lanes[index].stream != nil {
+            lanes[index].isOutdated = true
+            closeIfDone(index)
         }
+    }
+
+    private func closeIfDone(_ index: Int) {
+        guard lanes[index].isOutdated, lanes[index].sent.isEmpty, lanes[index].waiting.isEmpty else { return }
+        if let stream = lanes[index].stream { world.streams.close(stream) }
+        lanes[index] = Lane()
     }
 
     func send(_ request: HTTPRequest, number: UInt64, timeout: Duration) {
@@ -94,6 +102,7 @@ final class VirtualControlClient {
             let (number, reply) = VirtualHTTP.decodeReply(bytes)
             guard let position = lanes[index].sent.firstIndex(of: number) else { return [] }
             lanes[index].sent.remove(at: position)
+            closeIfDone(index)
             return [.reply(number, reply)]
         case .closed(let closure):
             let failure: ControlFailure =

@@ -12,8 +12,9 @@ internal import FabricWire
 public final class ScenarioRun {
     /// The true time at which every run begins.
     static let epoch = WallTime(seconds: 1_790_000_000)
-    /// How often the judge looks, besides the moments that it names.
-    static let observationInterval = Duration.milliseconds(250)
+    /// How often the judge looks, besides the moments that it names; in runs of days more seldom, by the next.
+    static let shortestObservationInterval = Duration.milliseconds(250)
+    static let mostObservations = 20_000
     static let clusterOfRuns = ClusterID("scenario")!
 
     public let plan: Plan
@@ -104,11 +105,12 @@ public final class ScenarioRun {
     public func run(progress: (ScenarioRun) -> Void) -> Verdict {
         guard world.run(until: start) == .reached else { return judge.verdict() }
         var time = Duration.zero
+        let interval = max(Self.shortestObservationInterval, plan.duration / Self.mostObservations)
         while true {
             judge.observe(view, at: time)
             progress(self)
             if time >= plan.duration { break }
-            var next = time + Self.observationInterval
+            var next = time + interval
             if let moment = judge.nextMoment(after: time) { next = min(next, moment) }
             time = min(next, plan.duration)
             if case .stuck(let host) = world.run(until: start + time) {

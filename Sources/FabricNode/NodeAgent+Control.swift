@@ -33,6 +33,7 @@ extension NodeAgent {
             enrolmentCall.failed(now: now.monotonic, random: random)
         } else if number == heartbeatCall.outstanding {
             heartbeatCall.failed(now: now.monotonic, random: random)
+            recoverExpiredCertificate(now, &actions)
         } else if number == updatesCall.outstanding {
             updatesCall.failed(now: now.monotonic, random: random)
         } else if number == renewalCall.outstanding {
@@ -86,13 +87,16 @@ extension NodeAgent {
 
     private func handleHeartbeatReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
         guard let answer = decode(ControlAPI.HeartbeatReply.self, reply, &actions) else {
-            return heartbeatCall.failed(now: now.monotonic, random: random)
+            heartbeatCall.failed(now: now.monotonic, random: random)
+            return recoverExpiredCertificate(now, &actions)
         }
         if let held = answer.recordSequence { noteRecordHeld(held, now, &actions) }
         // Only the control plane's clock raises the floor: a host's own clock may have been far ahead for a while.
         let (theirs, overflow) = answer.clockMilliseconds.multipliedReportingOverflow(by: 1_000_000)
         if !overflow {
-            floors.wallNanoseconds = max(floors.wallNanoseconds, theirs)
+            // It may be wrong itself: the floor never passes the life of our certificate, within which all else stays valid.
+            let highest = certificateNotAfter.map { $0 - .seconds(1) } ?? now.wall
+            floors.wallNanoseconds = max(floors.wallNanoseconds, min(theirs, highest.nanoseconds))
             let offset = now.wall - WallTime(nanoseconds: theirs)
             if offset.nanoseconds.magnitude > Self.reportedClockOffset.nanoseconds.magnitude, !clockOffsetReported {
                 clockOffsetReported = true
@@ -197,6 +201,10 @@ extension NodeAgent {
         else { return renewalCall.failed(now: now.monotonic, random: random) }
         do {
             let key = try cryptography.ed25519PublicKey(seed: identity.identitySeed.bytes)
+            if let leaf = renewed.certificateChain.first {
+                let begins = try certificates.inspect(leaf.bytes).validity.lowerBound
+                guard begins <= trustedWall(now) else { throw MembershipError("it is not valid before \(begins)") }
+            }
             try takeChain(
                 renewed.certificateChain.map(\.bytes), trust: trust, cluster: membership.cluster, key: key, now)
         } catch {

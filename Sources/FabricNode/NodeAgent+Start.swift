@@ -56,6 +56,7 @@ extension NodeAgent {
         makeRecord(now)
         if case .present(let state) = loadedMembership, adopt(state, now, &actions) {
             if case .present(let state) = load(SnapshotState.self, .snapshot) { restore(state, now, &actions) }
+            recoverExpiredCertificate(now, &actions)
         } else if case .present = loadedIdentity {
             beginEnrolment(now, membershipRefused: bytes(.membership) != nil, &actions)
         }
@@ -102,7 +103,7 @@ extension NodeAgent {
             return breakDown("\(why); give it a join token", &actions)
         }
         guard let identity else { preconditionFailure("the identity comes first") }
-        setPhase(.joining, &actions)
+        if membership == nil { setPhase(.joining, &actions) }
         do {
             let key = try cryptography.ed25519PublicKey(seed: identity.identitySeed.bytes)
             let node = FabricIdentifier.nodeID(identityKey: key, cryptography)
@@ -149,7 +150,7 @@ extension NodeAgent {
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
         case .awaitingApproval where phase != .awaitingApproval:
-            setPhase(.awaitingApproval, &actions)
+            if membership == nil { setPhase(.awaitingApproval, &actions) }
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
         case .awaitingApproval:
@@ -161,7 +162,10 @@ extension NodeAgent {
         case .refused(let code, let detail):
             enrolment = nil
             enrolmentCall.cancel()
-            setPhase(.refused(code, detail), &actions)
+            guard membership != nil else { return setPhase(.refused(code, detail), &actions) }
+            // A member whose certificate has expired: its tunnels go on, and it asks again.
+            actions.append(.report(.controlFailed("no new certificate (\(code.rawValue)): \(detail)")))
+            heartbeatCall.failed(now: now.monotonic, random: random)
         case .granted(let grant):
             guard let token = configuration.joinToken else { preconditionFailure("a grant without a token") }
             let state = MembershipState(
@@ -200,7 +204,7 @@ extension NodeAgent {
             try takeChain(state.certificateChain.map(\.bytes), trust: trust, cluster: state.cluster, key: key, now)
             self.trust = trust
             membership = state
-            directory = PeerDirectory(cluster: state.cluster, cryptography: cryptography)
+            if directory == nil { directory = PeerDirectory(cluster: state.cluster, cryptography: cryptography) }
         } catch {
             actions.append(.report(.stateRefused(.membership, "\(error)")))
             return false
@@ -227,7 +231,23 @@ extension NodeAgent {
         return trust
     }
 
-    /// Checks an SVID chain. An expired one is taken: the agent recovers from it by renewal.
+    /// A certificate that has expired can't be renewed with itself. The join token still names this node's request, so
+    /// enrolling again brings a new one, to the same node; tunnels go on meanwhile.
+    func recoverExpiredCertificate(_ now: Now, _ actions: inout [NodeAction]) {
+        guard enrolment == nil, let certificateNotAfter, trustedWall(now) >= certificateNotAfter else { return }
+        guard configuration.joinToken != nil else {
+            let what =
+                "the certificate expired at \(certificateNotAfter); start the agent with a join token to get another"
+            actions.append(.report(.controlFailed(what)))
+            return
+        }
+        heartbeatCall.cancel()
+        updatesCall.cancel()
+        renewalCall.cancel()
+        beginEnrolment(now, &actions)
+    }
+
+    /// Checks an SVID chain. An expired one is taken: see `recoverExpiredCertificate`.
     func takeChain(_ chain: [[UInt8]], trust: TrustMetadata, cluster: ClusterID, key: [UInt8], _ now: Now) throws {
         guard let leaf = chain.first else { throw MembershipError("there is no certificate") }
         let claimed = try certificates.inspect(leaf)
@@ -239,6 +259,7 @@ extension NodeAgent {
         }
         let lifetime = facts.validity.upperBound - facts.validity.lowerBound
         certificateRenewalAt = facts.validity.lowerBound + lifetime * 2 / 3
+        certificateNotAfter = facts.validity.upperBound
     }
 
     func secureChannel(_ actions: inout [NodeAction]) {

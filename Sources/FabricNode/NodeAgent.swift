@@ -56,6 +56,7 @@ public final class NodeAgent: Component {
     var handshakeBase = WallTime(nanoseconds: 0)
     var clockOffsetReported = false
     var certificateRenewalAt: WallTime?
+    var certificateNotAfter: WallTime?
 
     // Tunnels; see NodeAgent+Peers.swift.
     var directory: PeerDirectory?
