@@ -319,6 +319,21 @@ struct Forge {
         #expect(bench.run(until: { bench.isUp(host) }, limit: .seconds(60)))
     }
 
+    @Test func `a control plane's clock far ahead raises the time floor no further than the certificate lives`() throws
+    {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        try #require(bench.run { host.agent.heartbeatCall.outstanding != nil })
+        let centuryAhead = bench.time(of: host).wall.nanoseconds / 1_000_000 + 3_155_760_000_000
+        let answer = ControlAPI.HeartbeatReply(
+            snapshotVersion: 0, clockMilliseconds: centuryAhead, intervalSeconds: 15, recordSequence: nil)
+        let number = try #require(host.agent.heartbeatCall.outstanding)
+        bench.tell(host, .replied(number, HTTPReply(status: 200, body: JSON.encodeOwn(answer))))
+        let notAfter = try #require(host.agent.certificateNotAfter)
+        #expect(host.agent.floors.wallNanoseconds > bench.time(of: host).wall.nanoseconds)
+        #expect(host.agent.floors.wallNanoseconds < notAfter.nanoseconds)
+    }
+
     @Test(arguments: [Int64.min, -1, 0, 1, .max]) func `extreme numbers in a heartbeat's answer never trap`(
         _ extreme: Int64
     )
