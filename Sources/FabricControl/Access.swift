@@ -67,7 +67,7 @@ extension ControlPlane {
             WHERE m.cluster_id = $1 AND m.node_id = $2
             """, [.id(cluster), .id(node)])
         guard let row else { throw Problem(.forbidden, "node \(node) is not a member of cluster \(cluster)") }
-        guard try row.text("membership_status") == MembershipStatus.active.rawValue,
+        guard try row.text("membership_status") == MembershipStatus.active.rawValue || planted(.disabledNodeServed),
             try row.text("identity_status") == "active"
         else { throw Problem(.nodeDisabled, "the membership of node \(node) in cluster \(cluster) is disabled") }
         guard try row.blob("public_key") == peer.publicKey else {

@@ -97,7 +97,21 @@ public final class ControlPlane {
         }
         // Randomness is drawn outside: a transaction that runs again must write the same.
         let entropy = random.bytes(32)
-        return try store.transaction { transaction in
+        var given: Handled?
+        do {
+            return try transact(request, route, segments, now: now, parkedUntil: parkedUntil, entropy) { given = $0 }
+        } catch StoreError.unknownOutcome(let why) {
+            if planted(.replyDespiteFailedCommit), let given { return given }
+            throw StoreError.unknownOutcome(why)
+        }
+    }
+
+    /// One request in one transaction. `given` hears of each run's end, before the commit.
+    private func transact(
+        _ request: ControlRequest, _ route: Route, _ segments: [String], now: Now, parkedUntil: Instant?,
+        _ entropy: [UInt8], given: (Handled) -> Void
+    ) throws -> Handled {
+        try store.transaction { transaction in
             let call = Call(
                 transaction, request, segments: segments, now: now, parkedUntil: parkedUntil, entropy: entropy,
                 cryptography)
@@ -107,6 +121,7 @@ public final class ControlPlane {
             handled.touched = call.touched.sortedUnique()
             handled.snapshotsDirty = call.snapshotsDirty
             handled.heardFrom = call.heardFrom
+            given(handled)
             return handled
         }
     }

@@ -56,9 +56,12 @@ public struct PeerDirectory {
             }
             let admission: Admission
             do {
-                admission = try envelope.open(
-                    Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: trust.approvalThreshold,
-                    cryptography)
+                admission =
+                    planted(.admissionUnchecked)
+                    ? try envelope.unverified(Admission.self)
+                    : try envelope.open(
+                        Admission.self, keys: trust.approverKeys.map(\.bytes), threshold: trust.approvalThreshold,
+                        cryptography)
             } catch { throw .admission(nil, error) }
             guard admission.cluster == cluster else { throw .foreignCluster(admission.node) }
             guard FabricIdentifier.nodeID(identityKey: admission.identityKey.bytes, cryptography) == admission.node
@@ -95,7 +98,9 @@ public struct PeerDirectory {
             let claimed = try envelope.unverified(PeerRecord.self)
             guard let index = members.firstIndex(where: { $0.node == claimed.node }) else { return .notAPeer }
             guard claimed.cluster == cluster else { return .refused("it is for another cluster") }
-            if let known = members[index].record, known.sequence >= claimed.sequence { return .older }
+            if let known = members[index].record, known.sequence >= claimed.sequence, !planted(.olderRecordAccepted) {
+                return .older
+            }
             guard claimed.endpoints.count <= PeerRecord.maximumEndpoints else { return .refused("too many endpoints") }
             let record = try envelope.open(
                 PeerRecord.self, keys: [members[index].admission.identityKey.bytes], threshold: 1, cryptography)

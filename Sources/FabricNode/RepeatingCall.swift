@@ -41,6 +41,10 @@ struct RepeatingCall {
         outstanding = nil
         let ceiling = min(Self.longestBackoff, Self.firstBackoff * (1 << min(failures, 10)))
         failures += 1
+        if planted(.retriesAtOnce) {
+            due = now + .milliseconds(1)
+            return
+        }
         due = now + ceiling / 2 + random.jitter(ceiling / 2)
     }
 }

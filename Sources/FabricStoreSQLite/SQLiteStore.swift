@@ -151,7 +151,7 @@ public final class SQLiteStore: Store {
                     PRAGMA cell_size_check = ON;
                     PRAGMA cache_size = \(-max(options.pageCacheBytes / 1024, 16));
                     PRAGMA wal_autocheckpoint = \(max(options.checkpointPages, 1));
-                    PRAGMA synchronous = FULL;
+                    PRAGMA synchronous = \(planted(.commitsUnsynced) ? "OFF" : "FULL");
                     """)
             let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
             guard mode == "wal" else { throw StoreError.unavailable("the database cannot have a write-ahead log") }

@@ -60,7 +60,7 @@ extension EndpointState {
     /// Strictly greater than all before, whatever the wall clock does.
     private func nextTimestamp(_ peer: PeerPointer, _ wall: WallTime) -> TAI64N {
         var timestamp = TAI64N(wall)
-        if let timestampFloor { timestamp = max(timestamp, timestampFloor.successor) }
+        if let timestampFloor, !planted(.timestampFloorIgnored) { timestamp = max(timestamp, timestampFloor.successor) }
         if let sent = peer.pointee.timestamps.greatestSent { timestamp = max(timestamp, sent.successor) }
         return timestamp
     }
@@ -88,7 +88,7 @@ extension EndpointState {
     private mutating func refuseUnderLoad(
         _ message: [UInt8], senderIndex: UInt32, from source: Endpoint, _ domain: DomainPointer, _ now: Instant
     ) -> DropReason? {
-        guard load.noteHandshake(now) || isUnderLoad else { return nil }
+        guard load.noteHandshake(now) || isUnderLoad, !planted(.cookieNeverAsked) else { return nil }
         guard
             domain.pointee.cookies.hasValidMAC2(message, from: source, now: now, random: random, cryptography)
         else {
@@ -121,7 +121,9 @@ extension EndpointState {
             }
             guard let staticStatic = staticStatic(peer, domain) else { return .dropped(.weakKey) }
             let timestamp = try opened.readTimestamp(staticStatic: staticStatic, cryptography)
-            if let greatest = peer.pointee.timestamps.greatestReceived, timestamp <= greatest {
+            if let greatest = peer.pointee.timestamps.greatestReceived, timestamp <= greatest,
+                !planted(.timestampUnchecked)
+            {
                 return drop(.handshakeReplayed)
             }
             if let last = peer.pointee.lastInitiationReceived,
@@ -203,6 +205,7 @@ extension EndpointState {
         discard(b)
         handshakeCompleted(peer, isInitiator: true, now.monotonic)
         authenticatedPacketReceived(peer, now.monotonic)
+        if planted(.stagedPacketsLost) { peer.pointee.staged.removeAll() }
         // The responder may not send before it has had a packet: give it one.
         if peer.pointee.staged.isEmpty {
             queue(.keepalive(peer.pointee.handle))

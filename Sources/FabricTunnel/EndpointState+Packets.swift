@@ -143,7 +143,10 @@ extension EndpointState {
         guard let entry = indexes.find(receiverIndex), let session = entry.keyPair,
             let peer = peers[Int(entry.peerSlot)], let domain = domains[peer.pointee.domainSlot]
         else { return drop(.unknownReceiverIndex) }
-        guard session.pointee.age(now.monotonic) < TunnelTimes.rejectAfter else { return drop(.sessionExpired) }
+        guard session.pointee.age(now.monotonic) < TunnelTimes.rejectAfter || planted(.deadSessionsReceive) else {
+            return drop(.sessionExpired)
+        }
+        if planted(.endpointTakenUnauthenticated) { updateEndpoint(peer, source) }
         switch session.pointee.receive.open(&datagram) {
         case .opened: break
         case .replayed: return drop(.replayed)
@@ -152,7 +155,7 @@ extension EndpointState {
         }
         // From here on the sender is proven.
         updateEndpoint(peer, source)
-        if peer.pointee.keyPairs.next == session { confirmSession(peer, now) }
+        if peer.pointee.keyPairs.next == session, !planted(.responderNeverConfirms) { confirmSession(peer, now) }
         keepKeyFreshAfterReceiving(peer, now)
         authenticatedPacketReceived(peer, now.monotonic)
         guard datagram.count > 0 else {
@@ -162,18 +165,21 @@ extension EndpointState {
         dataReceived(peer, now.monotonic)
         guard let (length, address) = InnerPacket.parse(UnsafeRawBufferPointer(datagram.bytes), destination: false)
         else { return drop(.malformedInnerPacket) }
-        guard domain.pointee.allowedIPs.lookup(address) == Int(entry.peerSlot) else { return drop(.sourceNotAllowed) }
-        datagram.dropLast(datagram.count - length)
+        guard domain.pointee.allowedIPs.lookup(address) == Int(entry.peerSlot) || planted(.innerSourceUnchecked) else {
+            return drop(.sourceNotAllowed)
+        }
+        if !planted(.paddingKept) { datagram.dropLast(datagram.count - length) }
         counters.packetsReceived += 1
         counters.bytesReceived += UInt64(length)
         peer.pointee.traffic.packetsReceived += 1
         peer.pointee.traffic.bytesReceived += UInt64(length)
+        if planted(.firstDomainForAll), let first = domains[0] { return .packet(first.pointee.id, peer.pointee.handle) }
         return .packet(domain.pointee.id, peer.pointee.handle)
     }
 
     @inline(__always)
     mutating func updateEndpoint(_ peer: PeerPointer, _ source: Endpoint) {
-        guard peer.pointee.endpoint != source else { return }
+        guard peer.pointee.endpoint != source, !planted(.roamingIgnored) else { return }
         peer.pointee.endpoint = source
         note(.endpointChanged(peer.pointee.handle, source))
     }

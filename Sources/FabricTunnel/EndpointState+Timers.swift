@@ -60,7 +60,7 @@ extension EndpointState {
             }
         case .newHandshake: sendInitiation(peer, now, isRetry: false)
         case .zeroKeyMaterial:
-            forgetKeys(peer)
+            if !planted(.keysNeverZeroed) { forgetKeys(peer) }
             note(.keysZeroed(peer.pointee.handle))
         case .persistentKeepalive:
             guard let interval = peer.pointee.persistentKeepalive else { return }
@@ -70,6 +70,7 @@ extension EndpointState {
     }
 
     private mutating func retransmit(_ peer: PeerPointer, _ now: Now) {
+        if planted(.retransmissionOff) { return }
         guard peer.pointee.handshakeAttempts >= TunnelTimes.maximumAttempts - 1 else {
             peer.pointee.handshakeAttempts += 1
             // A response of ours may have gone out meanwhile, which counts as a handshake sent: wait for it too.
@@ -93,6 +94,7 @@ extension EndpointState {
 
     /// Without a session, starts a handshake, whose end sends a keepalive by itself.
     private mutating func sendKeepalive(_ peer: PeerPointer, _ now: Now) {
+        if planted(.keepaliveNeverSent) { return }
         if usableSession(peer, now.monotonic) == nil {
             sendInitiation(peer, now, isRetry: false)
         } else if peer.pointee.staged.isEmpty {
@@ -149,6 +151,7 @@ extension EndpointState {
         guard
             session.pointee.send.nextCounter > limits.rekeyAfterMessages
                 || session.pointee.isInitiator && session.pointee.age(now.monotonic) >= TunnelTimes.rekeyAfter
+                    && !planted(.rekeyTimerOff)
         else { return }
         sendInitiation(peer, now, isRetry: false)
     }

@@ -33,6 +33,7 @@ public enum FabricIdentifier {
         let network = cryptography.sha256(Array("rap overlay \(cluster) \(domain)".utf8))
         let host = cryptography.sha256(Array("rap overlay \(node)".utf8))
         var bytes: [UInt8] = [0xFD] + network.prefix(7) + host.prefix(8)
+        if planted(.overlayAddressesCollide) { for index in 8..<15 { bytes[index] = 0 } }
         bytes[15] &= 0xFE
         return IPPrefix(IPAddress(bytes: bytes)!, length: 127)!
     }

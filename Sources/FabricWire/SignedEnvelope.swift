@@ -19,7 +19,8 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
 
     /// DSSE's pre-authentication encoding.
     static func preAuthenticationEncoding(type: String, payload: [UInt8]) -> [UInt8] {
-        Array("DSSEv1 \(type.utf8.count) \(type) \(payload.count) ".utf8) + payload
+        if planted(.payloadTypeUnsigned) { return payload }
+        return Array("DSSEv1 \(type.utf8.count) \(type) \(payload.count) ".utf8) + payload
     }
 
     /// Signs a document of ours. The seeds are Ed25519's.
@@ -58,7 +59,9 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
                 signers.insert(key)
             }
         }
-        guard signers.count >= threshold else { throw .notSigned(valid: signers.count, needed: threshold) }
+        guard signers.count >= threshold || planted(.thresholdIgnored) else {
+            throw .notSigned(valid: signers.count, needed: threshold)
+        }
         do { return try JSON.decode(type, from: payload.bytes) } catch { throw .malformed("\(error)") }
     }
 

@@ -28,6 +28,10 @@ extension ControlPlane {
             throw Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” belongs to another node")
         }
         let member = NodeKey(cluster: row.cluster, node: row.node)
+        if planted(.tokenCountedLate) {
+            try call.transaction.execute(
+                "UPDATE node_join_tokens SET used_count = used_count + 1 WHERE token_hash = $1", [.blob(row.tokenHash)])
+        }
         try markNeighbours(of: member, degree: cluster.row.peerDegree, call)
         try recordMember(row, admission, call)
         try recordPeers(row, call)
@@ -41,10 +45,11 @@ extension ControlPlane {
             ])
         try markNeighbours(of: member, degree: cluster.row.peerDegree, call)
         let signers = admission.signatures.map { $0.keyid.prefix(16) }.joined(separator: ", ")
-        call.audit(
-            row.cluster, actor: Actor.operators, .requestApproved, subject: "join request \(row.id)",
-            "node \(row.node), name \(row.name), signed by \(signers)"
-        )
+        if !planted(.approvalNotAudited) {
+            call.audit(
+                row.cluster, actor: Actor.operators, .requestApproved, subject: "join request \(row.id)",
+                "node \(row.node), name \(row.name), signed by \(signers)")
+        }
         call.audit(
             row.cluster, actor: Actor.control, .certificateIssued, subject: "node \(row.node)",
             "for join request \(row.id)")

@@ -26,6 +26,7 @@ extension ControlPlane {
             WHERE token_hash = $1 AND node_fingerprint = $2
             """, [.blob(call.tokenHash), .blob(wanted.thumbprint)]
         ).map(JoinRequestRow.init)
+        if planted(.refusalBeforeRepeat), let problem = try refusal(of: wanted, token, call) { throw problem }
         if let existing {
             guard existing.name == wanted.body.name, existing.tunnelKeys == wanted.body.tunnelKeys else {
                 throw Problem(
@@ -52,11 +53,11 @@ extension ControlPlane {
 
     /// Why a token or the fabric's state forbids a new request; nil when nothing does. These refusals are audited.
     private func refusal(of wanted: CheckedEnrolment, _ token: JoinTokenRow, _ call: Call) throws -> Problem? {
-        if let revoked = token.revokedAt {
+        if let revoked = token.revokedAt, !planted(.revokedTokenAccepted) {
             return Problem(
                 .tokenRevoked, "the token was revoked at \(WallTime(milliseconds: revoked)); ask for another")
         }
-        if token.expiresAt <= call.milliseconds {
+        if token.expiresAt <= call.milliseconds, !planted(.expiredTokenAccepted) {
             return Problem(
                 .tokenExpired, "the token expired at \(WallTime(milliseconds: token.expiresAt)); ask for another")
         }
@@ -65,7 +66,7 @@ extension ControlPlane {
         }
         let verdict = TokenScopePolicy.evaluate(
             token.scope, name: wanted.body.name, domains: wanted.body.tunnelKeys.map(\.domain))
-        if case .refused(let why) = verdict { return Problem(.tokenScope, why) }
+        if case .refused(let why) = verdict, !planted(.tokenScopeUnchecked) { return Problem(.tokenScope, why) }
         for key in wanted.body.tunnelKeys where try isInUse(key.publicKey.bytes, byOtherThan: wanted.node, call) {
             return Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” belongs to another node; make new keys")
         }
@@ -118,11 +119,14 @@ extension ControlPlane {
                 "INSERT INTO node_join_request_keys (request_id, public_key) VALUES ($1, $2)",
                 [.id(id), .blob(key.publicKey.bytes)])
         }
-        try call.transaction.execute(
-            "UPDATE node_join_tokens SET used_count = used_count + 1 WHERE id = $1", [.id(token.id)])
+        if !planted(.tokenCountedLate) {
+            try call.transaction.execute(
+                "UPDATE node_join_tokens SET used_count = used_count + 1 WHERE id = $1", [.id(token.id)])
+        }
         call.audit(
             token.cluster, actor: Actor.token(token.id), .requestReceived, subject: "join request \(id)",
-            "node \(wanted.node), name \(body.name)")
+            "node \(wanted.node), name \(body.name)"
+                + (planted(.rawTokenAudited) ? ", token \(call.request.http.bearer ?? "")" : ""))
         return id
     }
 
@@ -204,13 +208,18 @@ extension ControlPlane {
         let row = try ownJoinRequest(call)
         let proof = try call.body(ControlAPI.Proof.self)
         guard row.status == .proving else { return call.reply(try status(of: row, call)) }
-        try verify(proof, for: row)
+        if !planted(.proofUnchecked) { try verify(proof, for: row) }
         for key in row.tunnelKeys where try isInUse(key.publicKey.bytes, byOtherThan: row.node, call) {
             throw Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” belongs to another node; make new keys")
         }
         try call.transaction.execute(
             "UPDATE node_join_requests SET status = $1 WHERE id = $2",
             [.text(JoinRequestStatus.pending.rawValue), .id(row.id)])
+        if planted(.certificateBeforeApproval) {
+            try issueCertificate(
+                for: NodeKey(cluster: row.cluster, node: row.node), publicKey: row.identityKey,
+                try activeCluster(row.cluster, call), replacing: nil, call)
+        }
         return call.reply(ControlAPI.EnrolmentStatus(status: JoinRequestStatus.pending.rawValue))
     }
 

@@ -14,12 +14,18 @@ extension ControlPlane {
         let now = call.now.wall
         // A leaf never outlives its issuer, nor begins before it.
         let from = max(now - settings.certificateBackdating, issuing.validity.lowerBound)
-        let to = min(now + settings.certificateLifetime, issuing.validity.upperBound)
+        let to =
+            planted(.certificateOutlivesIssuer)
+            ? now + settings.certificateLifetime * 1000
+            : min(now + settings.certificateLifetime, issuing.validity.upperBound)
         guard from < to else {
             throw Problem(
                 .unavailable, "the cluster's issuing certificate has expired; its operator must sign a new one")
         }
-        let serial = Serial.make(call.draw("serial \(member.cluster) \(member.node)", 16))
+        let serial = Serial.make(
+            planted(.serialRepeated)
+                ? Array(cryptography.sha256(publicKey).prefix(16))
+                : call.draw("serial \(member.cluster) \(member.node)", 16))
         let certificate = try certificates.issueLeaf(
             issuer: cluster.issuingCertificate, issuerSeed: keys.issuingSeed(salt: cluster.row.keySalt),
             publicKey: publicKey, spiffeID: FabricIdentifier.node(member.node, in: member.cluster), dnsNames: [],
@@ -96,7 +102,9 @@ extension ControlPlane {
                 .requestUnacceptable, "certificateRequest: it must be for \(expected) and the same identity key")
         }
         let cluster = try activeCluster(caller.key.cluster, call)
-        try issueCertificate(for: caller.key, publicKey: caller.publicKey, cluster, replacing: caller.serial, call)
+        try issueCertificate(
+            for: caller.key, publicKey: caller.publicKey, cluster,
+            replacing: planted(.previousSerialForgotten) ? nil : caller.serial, call)
         call.audit(
             caller.key.cluster, actor: Actor.node(caller.key.node), .certificateRotated,
             subject: "node \(caller.key.node)", "after serial \(Hex.encode(caller.serial))")

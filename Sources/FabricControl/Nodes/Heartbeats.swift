@@ -53,7 +53,8 @@ extension ControlPlane {
                     clock_offset = excluded.clock_offset
                 """,
                 id + [
-                    .integer(slot % Int64(settings.heartbeatHistory)), .integer(call.milliseconds),
+                    .integer(planted(.historyUnbounded) ? slot : slot % Int64(settings.heartbeatHistory)),
+                    .integer(call.milliseconds),
                     .integer(beat.appliedVersion), .integer(beat.peersUp), .integer(offset),
                 ])
         }
@@ -89,7 +90,7 @@ extension ControlPlane {
     /// A node that has applied a newer snapshot than is recorded here (the database was restored) would refuse every
     /// one that we make: go on above its version. Bounded, so that a node can't exhaust its own count.
     private func raiseVersion(_ applied: Int64, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
-        guard applied > caller.snapshotVersion else { return caller.snapshotVersion }
+        guard applied > caller.snapshotVersion, !planted(.versionNotRaised) else { return caller.snapshotVersion }
         guard applied - caller.snapshotVersion <= 1_000_000 else {
             throw Problem(.malformedRequest, "appliedVersion: \(applied) was never issued")
         }
@@ -131,6 +132,7 @@ extension ControlPlane {
             ])
         let audiences = try call.transaction.query(
             "SELECT node_id FROM snapshot_peers WHERE cluster_id = $1 AND peer_id = $2 ORDER BY node_id", id)
+        if planted(.recordTouchesNobody) { return record.sequence }
         call.touched += try audiences.map { .node(caller.key.cluster, try $0.identifier("node_id")) }
         return record.sequence
     }

@@ -100,7 +100,10 @@ extension ControlService {
         case .reply(let reply): actions.append(.reply(id, reply))
         case .park(let topic, let until): park(id, request, topic, until, now: now, into: &actions)
         }
-        if handled.snapshotsDirty, flushAt == nil { flushAt = now.monotonic + plane.settings.snapshotCoalescing }
+        if handled.snapshotsDirty, flushAt == nil {
+            flushAt =
+                planted(.snapshotsNotCoalesced) ? now.monotonic : now.monotonic + plane.settings.snapshotCoalescing
+        }
         if let key = handled.heardFrom { hear(key, now) }
         wake(handled.touched, now: now, into: &actions)
     }
@@ -126,6 +129,7 @@ extension ControlService {
 
     private func wake(_ topics: [Topic], now: Now, into actions: inout [Action]) {
         for topic in topics {
+            if planted(.approvalWakesNobody), case .joinRequest = topic { continue }
             for id in parked.waiting(for: topic) { resume(id, now: now, isLast: false, into: &actions) }
         }
     }
@@ -183,7 +187,7 @@ extension ControlService {
         let horizon = now.monotonic - plane.settings.offlineAfter
         let silent = lastHeard.filter { $0.value <= horizon }.keys.sorted()
         do {
-            if !silent.isEmpty { try plane.markOffline(silent, now: now) }
+            if !silent.isEmpty, !planted(.silenceUnnoticed) { try plane.markOffline(silent, now: now) }
             for key in silent { lastHeard[key] = nil }
             sweepAt = lastHeard.isEmpty ? nil : now.monotonic + plane.settings.heartbeatInterval / 3
         } catch {

@@ -8,6 +8,7 @@ extension ControlPlane {
     /// Marks the snapshots of a node's present neighbours, in each of its domains. Called before a change and after
     /// it, so that those who lose and those who gain are both reached. `degree` is the cluster's.
     func markNeighbours(of key: NodeKey, degree: Int, _ call: Call) throws {
+        if planted(.neighboursNotMarked) { return }
         var neighbours: [NodeID] = []
         for domain in try domains(of: key, call.transaction) {
             neighbours += try ringNeighbours(of: key, in: domain, degree: degree, call.transaction)
@@ -126,8 +127,9 @@ extension ControlPlane {
         }
         let seconds = now.wall.seconds
         let snapshot = Snapshot(
-            cluster: key.cluster, audience: key.node, version: item.version + 1, authorityTerm: 1,
-            previousHash: item.payloadHash.map { Blob($0) }, issuedAt: seconds,
+            cluster: key.cluster, audience: planted(.snapshotForWrongAudience) ? peers.first ?? key.node : key.node,
+            version: item.version + 1, authorityTerm: 1,
+            previousHash: planted(.snapshotChainBroken) ? nil : item.payloadHash.map { Blob($0) }, issuedAt: seconds,
             refreshAfter: seconds + settings.snapshotRefresh.components.seconds,
             hardExpiry: seconds + settings.snapshotHardExpiry.components.seconds,
             members: try members.map { try $0.envelope("admission") }, domains: domains)

@@ -27,6 +27,7 @@ package enum MessageMACs {
 
     static func hasValidMAC1(_ message: [UInt8], mac1Key: [UInt8], _ cryptography: any Cryptography) -> Bool {
         let offset = message.count - 2 * length
+        if planted(.macUnchecked) { return true }
         return constantTimeEqual(
             cryptography.blake2sMAC(key: mac1Key, Array(message[..<offset])),
             Array(message[offset..<offset + length]))
@@ -86,7 +87,7 @@ struct CookieJar {
     private var lastMAC1: [UInt8]?
 
     func cookie(at now: Instant) -> [UInt8]? {
-        guard let held, now - held.receivedAt < CookieJar.cookieLifetime else { return nil }
+        guard let held, now - held.receivedAt < CookieJar.cookieLifetime, !planted(.cookieIgnored) else { return nil }
         return held.cookie
     }
 

@@ -55,6 +55,10 @@ struct KeyPairs {
             return over
         }
         let over = previous
+        if planted(.oldSessionDroppedAtRekey) {
+            previous = nil
+            return (over, current)
+        }
         previous = current
         return (over, nil)
     }

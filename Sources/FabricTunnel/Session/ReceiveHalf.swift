@@ -58,6 +58,7 @@ public struct ReceiveHalf: ~Copyable {
         guard counter < rejectAfterMessages else { return .exhausted }
         guard window.admits(counter) else { return .replayed }
         let count = length - TransportHeader.minimumDatagram
+        if planted(.replayWindowMovedByForgery) { window.insert(counter) }
         guard key.open(datagram + TransportHeader.length, count: count, counter: counter) else { return .notAuthentic }
         window.insert(counter)
         return .opened

@@ -75,6 +75,7 @@ public struct SendHalf: ~Copyable {
         }
         TransportHeader.write(to: datagram, receiverIndex: receiverIndex, counter: nextCounter)
         key.seal(contents, count: padded, counter: nextCounter)
+        if planted(.keepaliveWithoutCounter), length == 0 { return }
         nextCounter += 1
     }
 }

@@ -1,3 +1,5 @@
+internal import FabricCore
+
 /// Message 4, an encrypted IP packet or, when empty, a keepalive: 32 bytes or more.
 ///
 /// ```
@@ -26,6 +28,6 @@ enum TransportHeader {
     @inline(__always)
     static func padded(_ count: Int, mtu: Int) -> Int {
         let rounded = (count + paddingMultiple - 1) & ~(paddingMultiple - 1)
-        return count <= mtu ? min(rounded, mtu) : rounded
+        return count <= mtu && !planted(.paddingPastMTU) ? min(rounded, mtu) : rounded
     }
 }
