@@ -144,7 +144,7 @@ public final class ScenarioRun {
 
     private func schedule() {
         for step in plan.steps {
-            world.schedule(at: start + step.time, "line \(step.line)") { [unowned self] _ in perform(step.action) }
+            world.schedule(at: start + step.time, "step \(step.order)") { [unowned self] _ in perform(step.action) }
         }
     }
 

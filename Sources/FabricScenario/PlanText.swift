@@ -1,11 +1,12 @@
 internal import FabricCore
 
-/// Says parts of a plan in words: for `explain`, for expectations without a name, for the reasons of a verdict.
+/// Says parts of a plan in words: for expectations without a name, for the reasons of a verdict. What is written in the
+/// file's own form is in `PlanText+Canonical.swift`.
 public struct PlanText: Sendable {
     /// More nodes than this are counted, not named.
     public static let maximumNames = 10
 
-    private let plan: Plan
+    let plan: Plan
 
     public init(_ plan: Plan) { self.plan = plan }
 
@@ -23,67 +24,6 @@ public struct PlanText: Sendable {
         if names.count == 1, nodes.count == 1 { return names[0] }
         let more = nodes.count > names.count ? ", and \(nodes.count - names.count) more" : ""
         return "[" + names.joined(separator: ", ") + more + "]"
-    }
-
-    func endpoints(_ set: EndpointSet) -> String {
-        if set.control, set.nodes.isEmpty { return "control" }
-        return set.control ? "\(nodes(set.nodes)) and control" : nodes(set.nodes)
-    }
-
-    // MARK: Steps
-
-    public func action(_ action: PlannedStep.Action) -> String {
-        switch action {
-        case .createToken(let index):
-            let token = plan.tokens[index]
-            let prefix = token.namePrefix.isEmpty ? "" : ", name-prefix: \(token.namePrefix)"
-            let domains = token.domains.map(\.text).joined(separator: ", ")
-            return
-                "token: {name: \(token.name), uses: \(token.uses), lifetime: \(Span(token.lifetime)), domains: [\(domains)]\(prefix)}"
-        case .revokeToken(let index): return "revoke-token: {name: \(plan.tokens[index].name)}"
-        case .enrol(let list, let token): return "enrol: {nodes: \(nodes(list)), token: \(plan.tokens[token].name)}"
-        case .approve(let list): return "approve: {nodes: \(nodes(list))}"
-        case .reject(let list): return "reject: {nodes: \(nodes(list))}"
-        case .cut(let cut):
-            let form =
-                cut.isSymmetric
-                ? "between: [\(endpoints(cut.from)), \(endpoints(cut.to))]"
-                : "from: \(endpoints(cut.from)), to: \(endpoints(cut.to))"
-            return "partition: {id: \(cut.id), \(form)}"
-        case .heal(let partitions): return "heal: {partitions: \(partitions)}"
-        case .setLinks(let links):
-            let parts = links.map { link in
-                link.a == link.b
-                    ? "{in: \(plan.places[link.a].name), \(properties(link.link))}"
-                    : "{between: [\(plan.places[link.a].name), \(plan.places[link.b].name)], \(properties(link.link))}"
-            }
-            return "links: [" + parts.joined(separator: ", ") + "]"
-        case .crash(let list): return "crash: {nodes: \(nodes(list))}"
-        case .restart(let list): return "restart: {nodes: \(nodes(list))}"
-        case .stopControl: return "stop-control: {}"
-        case .startControl: return "start-control: {}"
-        case .moveClock(let set, let jump): return "clock: {nodes: \(endpoints(set)), jump: \(Span(jump))}"
-        case .loseAnswers(let kind, let count): return "lose-answers: {request: \(kind.rawValue), count: \(count)}"
-        case .startFlow(let index):
-            let flow = plan.flows[index]
-            return
-                "flow: {name: \(flow.name), pairs: \(flow.pairs.count), rate: \(BitRate(bitsPerSecond: flow.bitsPerSecond)), "
-                + "packet: \(ByteSize(bytes: flow.packetBytes)), for: \(Span(flow.duration))}"
-        }
-    }
-
-    public func properties(_ link: LinkProperties) -> String {
-        var parts = ["delay: \(Span(link.delay))"]
-        if link.jitter != .zero { parts.append("jitter: \(Span(link.jitter))") }
-        for (name, share) in [
-            ("loss", link.lossPartsPerMillion), ("duplicate", link.duplicatePartsPerMillion),
-            ("reorder", link.reorderPartsPerMillion), ("corrupt", link.corruptPartsPerMillion),
-        ] where share > 0 { parts.append("\(name): \(Ratio(partsPerMillion: share))") }
-        if let rate = link.bitsPerSecond {
-            parts.append("rate: \(BitRate(bitsPerSecond: rate)), queue: \(ByteSize(bytes: link.queueBytes))")
-        }
-        if link.mtu != 1500 { parts.append("mtu: \(link.mtu)B") }
-        return parts.joined(separator: ", ")
     }
 
     // MARK: Expectations
@@ -129,46 +69,5 @@ public struct PlanText: Sendable {
         case .requests(let range): return "\(who) with \(range) join requests"
         case .records(let range): return "\(who) with \(range) node records"
         }
-    }
-}
-
-extension Plan {
-    /// The expanded canonical form as YAML-like text: every node by name with its place, every step at its time, every
-    /// expectation. Two files that mean the same give the same text.
-    public var explanation: String {
-        let text = PlanText(self)
-        var lines = ["scenario: \(name)", "duration: \(Span(duration))", "seed: \(seed)"]
-        lines.append("hosts: [\(hosts.map(\.rawValue).joined(separator: ", "))]")
-        lines += ["places:"] + places.map { "  \($0.name): {\(text.properties($0.link))}" }
-        lines += ["link: {\(text.properties(defaultLink))}"]
-        if !links.isEmpty {
-            lines += ["links:"]
-            lines += links.map {
-                "  - {between: [\(places[$0.a].name), \(places[$0.b].name)], \(text.properties($0.link))}"
-            }
-        }
-        lines += ["control: {place: \(places[controlPlace].name)}"]
-        lines += [
-            "cluster: {name: \(cluster.name), peers: \(cluster.peers), heartbeat: \(Span(cluster.heartbeat)), "
-                + "probe: \(Span(cluster.probe)), certificate-lifetime: \(Span(cluster.certificateLifetime))}"
-        ]
-        lines += ["nodes:"]
-        lines += nodes.map { node in
-            let skew = node.clockSkew == .zero ? "" : ", skew: \(Span(node.clockSkew))"
-            let domains = node.domains.map(\.text).joined(separator: ", ")
-            return "  \(node.name): {place: \(places[node.place].name), domains: [\(domains)]\(skew)}"
-        }
-        lines += ["timeline:"]
-        lines += steps.map { step in
-            "  - {at: \(Span(step.time)), \(text.action(step.action))" + (step.label.map { ", label: \($0)" } ?? "")
-                + "}"
-        }
-        lines += ["expect:"]
-        lines += expectations.map { expectation in
-            let said = text.expectation(expectation.window, expectation.condition)
-            return "  - " + (expectation.name == said ? said : "\(expectation.name) — \(said)")
-        }
-        if !liveObstacles.isEmpty { lines += ["# not live: " + liveObstacles.joined(separator: "; ")] }
-        return lines.joined(separator: "\n") + "\n"
     }
 }

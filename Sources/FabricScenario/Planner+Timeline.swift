@@ -11,6 +11,7 @@ extension Planner {
             }
         }
         plan.steps.sort { ($0.time, $0.order) < ($1.time, $1.order) }
+        if problems.isEmpty { renumber() }
     }
 
     // MARK: When
@@ -276,18 +277,25 @@ extension Planner {
     }
 
     private mutating func addHeal(_ entry: HealEntry, _ step: Located<StepEntry>, _ time: Duration) {
-        if entry.step.value == "all" {
+        if entry.step.value == ["all"] {
             if partitionCount == 0 { refuse(entry.step, "there is no partition in the steps before") }
             emit(.heal(partitions: Array(0..<partitionCount)), at: time, step)
             return
         }
-        guard let label = labels[entry.step.value] else {
-            let mend = NearestName.mend(entry.step.value, among: labelNames, noun: "labelled step before")
-            return refuse(entry.step, "there is no step labelled “\(entry.step.value.prefix(40))” before; \(mend)")
+        if entry.step.value.isEmpty { refuse(entry.step, "an empty list heals nothing; name a step, or all") }
+        var partitions: [Int] = []
+        for name in entry.step.value {
+            guard let label = labels[name] else {
+                let mend = NearestName.mend(name, among: labelNames, noun: "labelled step before")
+                return refuse(entry.step, "there is no step labelled “\(name.prefix(40))” before; \(mend)")
+            }
+            if label.partitions.isEmpty { refuse(entry.step, "the step “\(name)” makes no partition") }
+            if label.start > time {
+                refuse(entry.step, "the partition begins at \(Span(label.start)), after this heal")
+            }
+            partitions += label.partitions
         }
-        if label.partitions.isEmpty { refuse(entry.step, "the step “\(entry.step.value)” makes no partition") }
-        if label.start > time { refuse(entry.step, "the partition begins at \(Span(label.start)), after this heal") }
-        emit(.heal(partitions: label.partitions), at: time, step)
+        emit(.heal(partitions: partitions.sorted()), at: time, step)
     }
 
     private mutating func addLinkChange(_ entry: LinkChangeEntry, _ step: Located<StepEntry>, _ start: Duration)
@@ -309,10 +317,10 @@ extension Planner {
         let after = before.map { link in
             PlannedLink(a: link.a, b: link.b, link: properties(entry.link, over: link.link, step.position, step.path))
         }
-        emit(.setLinks(after), at: start, step)
+        for link in after { emit(.setLinks([link]), at: start, step) }
         liveCannot("links are changed", step.position)
         guard let end = ending(entry.duration, from: start) else { return start }
-        emit(.setLinks(before), at: end, step)
+        for link in before { emit(.setLinks([link]), at: end, step) }
         return end
     }
 

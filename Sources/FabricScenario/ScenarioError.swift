@@ -52,6 +52,16 @@ struct Located<Value: Decodable & Sendable>: Decodable, Sendable {
         value = try Value(from: decoder)
     }
 
+    private init(value: Value, position: DocumentPosition?, path: String) {
+        self.value = value
+        self.position = position
+        self.path = path
+    }
+
+    func map<Other>(_ transform: (Value) -> Other) -> Located<Other> {
+        Located<Other>(value: transform(value), position: position, path: path)
+    }
+
     func problem(_ message: String) -> DocumentError { DocumentError(message, path: path, position: position) }
 }
 

@@ -160,10 +160,25 @@ struct PartitionEntry: Decodable, Sendable {
 }
 
 struct HealEntry: Decodable, Sendable {
-    /// A label of a partition, or `all`.
-    var step: Located<String>
+    /// A label of a partition, several of them, or `all` alone.
+    var step: Located<[String]>
 
     enum CodingKeys: String, CodingKey, CaseIterable { case step }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        step = try container.decode(Located<OneOrMore>.self, forKey: .step).map(\.values)
+    }
+}
+
+/// A text, or a list of texts.
+struct OneOrMore: Decodable, Sendable {
+    var values: [String]
+
+    init(from decoder: any Decoder) throws {
+        let isList = (decoder as? any DocumentSource)?.node.array != nil
+        values = isList ? try [String](from: decoder) : [try String(from: decoder)]
+    }
 }
 
 struct LinkChangeEntry: Decodable, Sendable {

@@ -70,7 +70,7 @@ public struct Span: Quantity {
         }
     }
 
-    /// The canonical text: `0s`, `80ms`, `1.5s`, `1m30s`, `24h`.
+    /// The canonical text, which reads back to the same: `0s`, `80ms`, `1.5s`, `1m30s`, `24h`, `2s1ns`.
     public var description: String {
         let nanoseconds = duration.nanoseconds
         let magnitude = nanoseconds.magnitude
@@ -87,16 +87,18 @@ public struct Span: Quantity {
         if seconds >= 3600 { text += "\(seconds / 3600)h" }
         if seconds / 60 % 60 > 0 { text += "\(seconds / 60 % 60)m" }
         let fraction = magnitude % 1_000_000_000
-        if seconds % 60 > 0 || fraction > 0 {
+        // Six digits after the point are all that can be read back; finer times say their nanoseconds apart.
+        let isFine = fraction % 1_000 > 0
+        if seconds % 60 > 0 || fraction > 0 && !isFine {
             text += "\(seconds % 60)"
-            if fraction > 0 {
+            if fraction > 0, !isFine {
                 var digits = String(fraction + 1_000_000_000).dropFirst()
                 while digits.last == "0" { digits.removeLast() }
                 text += "." + digits
             }
             text += "s"
         }
-        return text
+        return isFine ? text + "\(fraction)ns" : text
     }
 }
 

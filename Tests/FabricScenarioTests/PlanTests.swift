@@ -49,7 +49,7 @@ import Testing
             try steps(
                 "- at: 20s\n  stop-control: { for: 5s }\n- at: 10s\n  partition: { from: hub, to: [edge-1, control], for: 5s }"
             ) == [
-                "10s partition: {id: 0, from: hub, to: edge-1 and control}", "15s heal: {partitions: [0]}",
+                "10s partition: {from: hub, to: [edge-1, control]}", "15s heal: {step: 0}",
                 "20s stop-control: {}", "25s start-control: {}",
             ])
     }
@@ -125,8 +125,9 @@ import Testing
             """
         let explanation = try plan(base).explanation
         #expect(try plan(other).explanation == explanation)
-        #expect(explanation.contains("  edge-2: {place: south, domains: [fabric]}\n"))
+        #expect(explanation.contains("- {group: edge, places: [north, south], count: 4}\n"))
+        #expect(explanation.contains("#   south: edge-2 edge-4\n"))
         #expect(explanation.contains("  - {at: 1s, enrol: {nodes: all, token: t}}\n"))
-        #expect(explanation.contains("  - by 30s: all enrolled\n"))
+        #expect(explanation.contains("  - {by: 30s, that: {enrolled: all}}\n"))
     }
 }
