@@ -7,10 +7,20 @@ struct NodeCaller {
     var publicKey: [UInt8]
     /// Of the certificate with which it called.
     var serial: [UInt8]
+    var standing: CertificateStanding
     var health: NodeHealth
     var snapshotVersion: Int64
     var trustVersion: Int64
     var recordsVersion: Int64
+}
+
+/// Where the certificate of a call stands among those that the node was given.
+enum CertificateStanding {
+    case current
+    /// The one before, still good: the answer that brought the current one may have been lost.
+    case previous
+    /// Older, as after a restore of the host's disk. It serves to fetch the current one and for nothing else.
+    case replaced
 }
 
 enum NodeHealth: String {
@@ -39,6 +49,12 @@ extension ControlPlane {
             }
             call.tokenHash = cryptography.sha256(secret)
         case .node:
+            let caller = try authenticateNode(call)
+            guard caller.standing != .replaced else {
+                throw Problem(.certificateReplaced, "the certificate has been replaced; ask for the newest")
+            }
+            call.node = caller
+        case .renewingNode:
             call.node = try authenticateNode(call)
         }
     }
@@ -75,12 +91,11 @@ extension ControlPlane {
         }
         let current = try row.blob("certificate_serial")
         let previous = try row.optionalBlob("previous_serial")
-        guard peer.serial == current || peer.serial == previous else {
-            throw Problem(.forbidden, "the certificate has been replaced; use the newest")
-        }
+        let standing: CertificateStanding =
+            peer.serial == current ? .current : peer.serial == previous ? .previous : .replaced
         return NodeCaller(
             key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
-            health: NodeHealth(rawValue: try row.text("health")) ?? .new, snapshotVersion: try row.integer("version"),
+            standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new, snapshotVersion: try row.integer("version"),
             trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"))
     }
 

@@ -22,6 +22,8 @@ public struct ControlSettings: Sendable {
     public var certificateLifetime = Duration.seconds(96 * 3600)
     /// SVIDs are valid this long before their issue, for hosts whose clocks are behind.
     public var certificateBackdating = Duration.seconds(3600)
+    /// A node that asks again sooner is given the certificate that it was given last.
+    public var shortestRotation = Duration.seconds(60)
     public static let shortestCertificateLifetime = Duration.seconds(72 * 3600)
 
     public var snapshotRefresh = Duration.seconds(24 * 3600)

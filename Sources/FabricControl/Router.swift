@@ -7,8 +7,10 @@ enum Access: Sendable {
     case operators
     /// A join token's secret as bearer.
     case joiningHost
-    /// A node's SVID.
+    /// A node's SVID, the current one or the one before.
     case node
+    /// A node's SVID, whichever has not expired.
+    case renewingNode
     case anyone
 }
 
@@ -112,6 +114,6 @@ extension ControlPlane {
         Route(.get, "v1/node/updates", .node, parameters: ["snapshot", "records", "trust", "wait"]) {
             try $0.updates($1)
         },
-        Route(.post, "v1/node/certificate", .node) { try $0.renewCertificate($1) },
+        Route(.post, "v1/node/certificate", .renewingNode) { try $0.renewCertificate($1) },
     ])
 }

@@ -58,6 +58,10 @@ extension NodeAgent {
         }
     }
 
+    private static func code(of reply: HTTPReply) -> Problem.Code? {
+        (try? JSON.decode(Problem.self, from: reply.body))?.code
+    }
+
     // MARK: Heartbeats
 
     func makeRecord(_ now: Now) {
@@ -90,6 +94,7 @@ extension NodeAgent {
     private func handleHeartbeatReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
         guard let answer = decode(ControlAPI.HeartbeatReply.self, reply, &actions) else {
             heartbeatCall.failed(now: now.monotonic, random: random)
+            if Self.code(of: reply) == .certificateReplaced { renewalCall.schedule(at: now.monotonic) }
             return recoverExpiredCertificate(now, &actions)
         }
         if let held = answer.recordSequence { noteRecordHeld(held, now, &actions) }
@@ -222,6 +227,9 @@ extension NodeAgent {
         persist(.membership, membership, &actions)
         if !planted(.renewedCertificateUnused) { secureChannel(&actions) }
         renewalCall.succeeded(nextAt: nil)
+        // Calls that were refused under the old one need not wait for their turn.
+        heartbeatCall.schedule(at: now.monotonic)
+        updatesCall.schedule(at: now.monotonic)
         if let facts = try? certificates.inspect(renewed.certificateChain[0].bytes) {
             actions.append(.report(.certificateRenewed(notAfter: facts.validity.upperBound)))
         }

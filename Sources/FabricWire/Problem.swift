@@ -42,6 +42,7 @@ public struct Problem: Error, Hashable, Sendable, Codable {
         case requestRejected = "request-rejected"
         case admissionInvalid = "admission-invalid"
         case nodeDisabled = "node-disabled"
+        case certificateReplaced = "certificate-replaced"
         case limitReached = "limit-reached"
         case tooLarge = "too-large"
         case unavailable = "unavailable"
@@ -51,7 +52,8 @@ public struct Problem: Error, Hashable, Sendable, Codable {
             switch self {
             case .malformedRequest: 400
             case .unauthenticated, .tokenUnknown: 401
-            case .forbidden, .tokenExpired, .tokenRevoked, .tokenUsedUp, .tokenScope, .requestRejected, .nodeDisabled:
+            case .forbidden, .tokenExpired, .tokenRevoked, .tokenUsedUp, .tokenScope, .requestRejected, .nodeDisabled,
+                .certificateReplaced:
                 403
             case .notFound: 404
             case .methodNotAllowed: 405
@@ -83,6 +85,7 @@ public struct Problem: Error, Hashable, Sendable, Codable {
             case .requestRejected: "The join request was rejected"
             case .admissionInvalid: "The admission statement is not valid"
             case .nodeDisabled: "The node's membership is disabled"
+            case .certificateReplaced: "The node's certificate has been replaced"
             case .limitReached: "A limit is reached"
             case .tooLarge: "The request is too large"
             case .unavailable: "Not available now"

@@ -275,6 +275,26 @@ import Testing
         #expect(host.requests("/v1/node/certificate") == 0)
     }
 
+    @Test func `a host whose disk is restored from before two rotations asks for a new certificate by itself`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        let backup = try #require(host.file(.membership))
+        for _ in 0..<2 {
+            bench.run(.seconds(61))
+            host.agent.certificateRenewalAt = bench.now.wall
+            bench.run(.seconds(60))
+        }
+        #expect(host.requests("/v1/node/certificate") == 2)
+        host.setFile(.membership, backup)
+        bench.reboot(host)
+        bench.run(.seconds(30))
+        #expect(host.requests("/v1/node/certificate") == 1, "counted from the reboot on")
+        let refusedBefore = host.agent.counters.requestsFailed
+        #expect(host.reports.contains { if case .controlFailed(let why) = $0 { why.contains("replaced") } else { false } })
+        #expect(bench.run(until: { host.agent.ownRecordAcknowledged }, limit: .seconds(30)))
+        #expect(host.agent.counters.requestsFailed == refusedBefore)
+    }
+
     @Test func `a renewed certificate of another node is refused and the old one kept`() throws {
         let bench = try NodeBench()
         let (a, b) = try bench.joinPair()

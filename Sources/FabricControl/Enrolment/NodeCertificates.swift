@@ -4,9 +4,8 @@ internal import FabricWire
 extension ControlPlane {
     /// Issues an SVID and records it as the node's current one.
     ///
-    /// - Parameter replacing: the serial with which the node called, which stays good until the next rotation: the
-    ///   answer
-    ///   with the new certificate may be lost.
+    /// - Parameter replacing: the serial that stays good until the next rotation: the answer with the new certificate
+    ///   may be lost.
     func issueCertificate(
         for member: NodeKey, publicKey: [UInt8], _ cluster: ActiveCluster, replacing previous: [UInt8]?, _ call: Call
     ) throws {
@@ -72,21 +71,26 @@ extension ControlPlane {
 
     private func identity(
         of member: NodeKey, _ call: Call
-    ) throws -> (certificate: [UInt8], notAfter: Int64, active: Bool) {
+    ) throws -> (certificate: [UInt8], serial: [UInt8], rotatedAt: Int64, notAfter: Int64, active: Bool) {
         let row = try call.transaction.first(
             """
-            SELECT i.certificate, i.certificate_not_after, m.membership_status FROM node_identities i
+            SELECT i.certificate, i.certificate_serial, i.rotated_at, i.certificate_not_after, m.membership_status
+            FROM node_identities i
             JOIN cluster_memberships m ON m.cluster_id = i.cluster_id AND m.node_id = i.node_id
             WHERE i.cluster_id = $1 AND i.node_id = $2
             """, [.id(member.cluster), .id(member.node)])
         guard let row else { throw StoreError.corrupt("node \(member.node) has no identity") }
         return (
-            try row.blob("certificate"), try row.integer("certificate_not_after"),
+            try row.blob("certificate"), try row.blob("certificate_serial"), try row.integer("rotated_at"),
+            try row.integer("certificate_not_after"),
             try row.text("membership_status") == MembershipStatus.active.rawValue
         )
     }
 
-    /// `POST /v1/node/certificate`: a fresh SVID for the same identity key.
+    /// `POST /v1/node/certificate`: a fresh SVID for the same identity key, which the connection has proven.
+    ///
+    /// One that was issued a moment ago is answered again: a lost answer makes no second one, and a host in a loop
+    /// fills neither the table nor the audit log.
     func renewCertificate(_ call: Call) throws -> Outcome {
         guard let caller = call.node else { preconditionFailure("a node's route without a node") }
         let wanted = try call.body(ControlAPI.CertificateRenewal.self)
@@ -102,13 +106,21 @@ extension ControlPlane {
                 .requestUnacceptable, "certificateRequest: it must be for \(expected) and the same identity key")
         }
         let cluster = try activeCluster(caller.key.cluster, call)
-        try issueCertificate(
-            for: caller.key, publicKey: caller.publicKey, cluster,
-            replacing: planted(.previousSerialForgotten) ? nil : caller.serial, call)
-        call.audit(
-            caller.key.cluster, actor: Actor.node(caller.key.node), .certificateRotated,
-            subject: "node \(caller.key.node)", "after serial \(Hex.encode(caller.serial))")
-        let identity = try self.identity(of: caller.key, call)
+        var identity = try self.identity(of: caller.key, call)
+        let age = call.milliseconds - identity.rotatedAt
+        if !(0..<settings.shortestRotation.milliseconds).contains(age) || identity.notAfter <= call.milliseconds {
+            let isReplaced = caller.standing == .replaced
+            let previous = isReplaced ? identity.serial : caller.serial
+            try issueCertificate(
+                for: caller.key, publicKey: caller.publicKey, cluster,
+                replacing: planted(.previousSerialForgotten) ? nil : previous, call)
+            call.audit(
+                caller.key.cluster, actor: Actor.node(caller.key.node), .certificateRotated,
+                subject: "node \(caller.key.node)",
+                "after serial \(Hex.encode(caller.serial))"
+                    + (isReplaced ? ", which had been replaced: the host's disk was restored or copied" : ""))
+            identity = try self.identity(of: caller.key, call)
+        }
         return call.reply(
             ControlAPI.RenewedCertificate(
                 certificateChain: [Blob(identity.certificate), Blob(cluster.issuingCertificate)]))
