@@ -169,23 +169,29 @@ let package = Package(
             library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
 
             // Executables: arguments and wiring only.
+            .target(
+                name: "FabricCommand",
+                dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+                swiftSettings: strict),
             program(
                 "rap",
                 [
-                    "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricRuntime",
+                    "FabricCommand", "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator",
+                    "FabricRuntime",
                     .product(name: "Logging", package: "swift-log"),
                 ]),
-            program("rap-sim", ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
-            program("rap-live", ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
+            program("rap-sim", ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
+            program("rap-live", ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
             program(
                 "rap-control",
                 [
-                    "FabricCore", "FabricControl", "FabricRuntime", .product(name: "Logging", package: "swift-log"),
+                    "FabricCommand", "FabricCore", "FabricControl", "FabricRuntime",
+                    .product(name: "Logging", package: "swift-log"),
                 ]),
             program(
                 "rap-node-agent",
                 [
-                    "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
+                    "FabricCommand", "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
                     .product(name: "Logging", package: "swift-log"),
                 ]),
 

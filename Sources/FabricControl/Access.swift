@@ -95,7 +95,8 @@ extension ControlPlane {
             peer.serial == current ? .current : peer.serial == previous ? .previous : .replaced
         return NodeCaller(
             key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
-            standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new, snapshotVersion: try row.integer("version"),
+            standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new,
+            snapshotVersion: try row.integer("version"),
             trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"))
     }
 

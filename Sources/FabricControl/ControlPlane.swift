@@ -95,6 +95,9 @@ public final class ControlPlane {
         if let unknown = request.http.query.first(where: { !route.parameters.contains($0.name) }) {
             throw Problem(.malformedRequest, "unknown query parameter “\(unknown.name.prefix(40))”")
         }
+        for name in route.parameters where request.http.query.count(where: { $0.name == name }) > 1 {
+            throw Problem(.malformedRequest, "the query parameter “\(name)” stands twice; which one is meant?")
+        }
         // Randomness is drawn outside: a transaction that runs again must write the same.
         let entropy = random.bytes(32)
         var given: Handled?

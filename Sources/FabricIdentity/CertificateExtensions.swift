@@ -37,6 +37,8 @@ struct CertificateExtensions {
     struct AlternativeNames {
         var critical: Bool
         var uris: [String] = []
+        /// How many there are of other kinds.
+        var others = 0
     }
 
     var basicConstraints: BasicConstraints?
@@ -168,6 +170,8 @@ extension CertificateExtensions.AlternativeNames {
                         throw CertificateError.malformed("a URI that is not printable ASCII")
                     }
                     names.uris.append(String(decoding: text, as: UTF8.self))
+                } else {
+                    names.others += 1
                 }
             }
             guard (1...CertificateExtensions.maximumNames).contains(count) else {

@@ -43,6 +43,9 @@ enum CertificateRequest {
         guard spiffeIDs.count == extensions.uris.count else {
             throw .violates("its URI is not a SPIFFE ID")
         }
+        guard (extensions.alternativeNames?.others ?? 0) == 0 else {
+            throw .violates("a request asks for a URI and for no other names; ours would not carry them")
+        }
         guard !extensions.unprocessed else {
             throw .violates("a request for an extension that is not supported")
         }

@@ -11,6 +11,7 @@ public struct ScenarioFile: Sendable {
     /// `refusal(ofFile:bytes:)` is the error to show.
     public init(yaml bytes: [UInt8], file: String) throws(ScenarioError) {
         self.file = file
+        if let refusal = Self.refusal(ofFile: file, bytes: Int64(bytes.count)) { throw refusal }
         do throws(DocumentError) {
             header = try DocumentDecoder().decode(ScenarioHeader.self, from: YAMLDocument.parse(bytes))
         } catch {

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricControl
 internal import FabricCore
 internal import FabricRuntime
@@ -17,25 +18,7 @@ struct ControlCommand: ParsableCommand {
             """,
         version: RAPVersion.text, subcommands: [Initialise.self, Run.self])
 
-    static func main() {
-        do {
-            var command = try parseAsRoot()
-            try command.run()
-        } catch {
-            let code = exitCode(for: error)
-            let isUsage = code == .validationFailure
-            let text =
-                if let error = error as? ValidationError {
-                    "rap-control: \(error.message)"  // ours; the parser's own come with the usage
-                } else if isUsage || code == .success {
-                    fullMessage(for: error)
-                } else {
-                    "rap-control: \(error)"
-                }
-            (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
-            Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
-        }
-    }
+    static func main() { runAsProgram() }
 }
 
 struct Initialise: ParsableCommand {
@@ -79,6 +62,8 @@ struct Run: ParsableCommand {
     @Option(help: "Address and port to listen on.") var listen: String
     @Option(help: "How often nodes report, such as 15s.") var heartbeat = "15s"
     @Option(help: "A node is offline when this many heartbeats are missing.") var missedHeartbeats = 3
+    @Option(help: "How long nodes' certificates live, 72h or more; they are renewed at two thirds.")
+    var certificateLifetime = "96h"
     @Option(help: "A name or address for stock HTTPS clients, in the certificate; repeat for several.")
     var name: [String] = []
     @Option(help: "Log level: trace, debug, info, notice, warning, error.") var logLevel = "info"
@@ -91,6 +76,11 @@ struct Run: ParsableCommand {
         guard (1...100).contains(missedHeartbeats) else {
             throw ValidationError("--missed-heartbeats: \(missedHeartbeats) is not from 1 to 100")
         }
+        let shortest = ControlSettings.shortestCertificateLifetime
+        guard let lifetime = Duration(text: certificateLifetime), lifetime >= shortest, lifetime <= .hours(24 * 397)
+        else {
+            throw ValidationError("--certificate-lifetime: “\(certificateLifetime)” is not a time from 72h to 397d")
+        }
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw ValidationError(
                 "--log-level: “\(logLevel)” is not one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))"
@@ -102,6 +92,7 @@ struct Run: ParsableCommand {
         var control = ControlSettings(adminTokenHash: try installation.adminTokenHash())
         control.heartbeatInterval = interval
         control.missedHeartbeats = missedHeartbeats
+        control.certificateLifetime = lifetime
         let names = name + ["localhost"] + (isWildcard(listen.address) ? [] : [listen.address.description])
         let host = try ControlHost(
             installation, settings: ControlHostSettings(listen: listen, names: names, control: control),

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricCore
 internal import FabricDocument
 internal import FabricLive
@@ -12,6 +13,8 @@ struct LiveCommand: ParsableCommand {
         abstract: "Runs scenario files on this machine: network namespaces, the real programs, real packets.",
         discussion: "Exit status: 0 held, 1 something broke, 2 the file is wrong or can't be run on this machine.",
         version: RAPVersion.text, subcommands: [Run.self, Clean.self])
+
+    static func main() { runAsProgram() }
 }
 
 struct Run: ParsableCommand {
@@ -79,14 +82,14 @@ private func complain(_ text: String) { say("rap-live: \(text)") }
 
 private func loadPlan(_ file: String) throws -> Plan {
     do {
-        let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64 ?? 0
-        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: size) { throw refusal }
-        return try ScenarioFile.plan(yaml: Array(Data(contentsOf: URL(fileURLWithPath: file))), file: file)
+        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
+        return try ScenarioFile.plan(
+            yaml: InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes)), file: file)
     } catch let error as ScenarioError {
         say("\(error)")
         throw ExitCode(2)
-    } catch let error as CocoaError {
-        complain("\(file) can't be read: \(error.localizedDescription)")
+    } catch let error as InputFile.Unreadable {
+        complain("\(error)")
         throw ExitCode(2)
     }
 }

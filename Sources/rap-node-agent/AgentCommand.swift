@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricCore
 internal import FabricNode
 internal import FabricRuntime
@@ -13,8 +14,11 @@ struct AgentCommand: ParsableCommand {
         abstract: "Joins this host to a cluster and keeps its tunnels.",
         discussion:
             "Runs in the foreground until SIGINT or SIGTERM. What it has learned is in the state directory: after the "
-            + "first approval it needs no token, and it comes up without the control plane.",
+            + "first approval it needs no token, and it comes up without the control plane.\n\n"
+            + "Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.",
         subcommands: [Run.self, Status.self], defaultSubcommand: Run.self)
+
+    static func main() { runAsProgram() }
 
     struct Run: ParsableCommand {
         @Option(help: "Directory of keys and state; made with mode 0700 when absent.") var state: String

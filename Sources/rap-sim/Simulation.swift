@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricCore
 internal import FabricDocument
 internal import FabricScenario
@@ -14,9 +15,9 @@ func printJSON(_ value: some Encodable) throws {
 /// Reads and plans a scenario; what is wrong with the file is printed, with exit status 2.
 func loadPlan(_ file: String, seed: UInt64?) throws -> Plan {
     do {
-        let size = try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int64 ?? 0
-        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: size) { throw refusal }
-        var plan = try ScenarioFile.plan(yaml: Array(Data(contentsOf: URL(fileURLWithPath: file))), file: file)
+        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
+        var plan = try ScenarioFile.plan(
+            yaml: InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes)), file: file)
         if let seed {
             guard seed < 1 << 63 else {
                 complain("--seed \(seed) is too large; give one below 2^63")
@@ -32,8 +33,8 @@ func loadPlan(_ file: String, seed: UInt64?) throws -> Plan {
     } catch let error as ScenarioError {
         FileHandle.standardError.write(Data("\(error)\n".utf8))
         throw ExitCode(2)
-    } catch let error as CocoaError {
-        complain("\(file) can't be read: \(error.localizedDescription)")
+    } catch let error as InputFile.Unreadable {
+        complain("\(error)")
         throw ExitCode(2)
     }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricScenario
 internal import Simulator
 
@@ -7,8 +8,11 @@ struct SimulatorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rap-sim",
         abstract: "Runs scenario files in the deterministic simulator.",
-        discussion: "Exit status: 0 all expectations held, 1 one broke, 2 the file is wrong, 3 not deterministic.",
+        discussion:
+            "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
         subcommands: [Run.self, Check.self, Explain.self])
+
+    static func main() { runAsProgram() }
 }
 
 struct Run: ParsableCommand {

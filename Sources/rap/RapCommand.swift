@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FabricCommand
 internal import FabricCore
 internal import FabricDocument
 internal import FabricOperator
@@ -23,25 +24,7 @@ struct RapCommand: ParsableCommand {
             DevCommand.self, SimCommand.self, LiveCommand.self,
         ])
 
-    static func main() {
-        do {
-            var command = try parseAsRoot()
-            try command.run()
-        } catch {
-            let code = exitCode(for: error)
-            let isUsage = code == .validationFailure
-            let text =
-                if let error = error as? ValidationError {
-                    "rap: \(error.message)"  // ours; the parser's own come with the usage
-                } else if isUsage || code == .success {
-                    fullMessage(for: error)
-                } else {
-                    "rap: \(error)"
-                }
-            (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
-            Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
-        }
-    }
+    static func main() { runAsProgram() }
 }
 
 /// Something that did not go as asked; exit code 1.

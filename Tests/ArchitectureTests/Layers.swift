@@ -83,23 +83,26 @@ enum Layers {
             modules: programModules, path: "smoke/StockPeer"),
         Layer("FabricTestSupport", .testSupport, ["FabricCore"], modules: ["Glibc"], path: "Tests/Support"),
 
+        Layer("FabricCommand", .program, [], modules: programModules),
         Layer(
             "rap", .program,
             [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricLinux",
+                "FabricCommand", "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator",
+                "FabricLinux",
                 "FabricRuntime",
             ], modules: programModules),
         Layer(
-            "rap-sim", .program, ["FabricCore", "FabricDocument", "FabricScenario", "Simulator"],
+            "rap-sim", .program, ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "Simulator"],
             modules: programModules),
         Layer(
-            "rap-live", .program, ["FabricCore", "FabricDocument", "FabricScenario", "FabricLive"],
+            "rap-live", .program, ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLive"],
             modules: programModules),
         Layer(
-            "rap-control", .program, ["FabricCore", "FabricControl", "FabricLinux", "FabricRuntime"],
+            "rap-control", .program, ["FabricCommand", "FabricCore", "FabricControl", "FabricLinux", "FabricRuntime"],
             modules: programModules),
         Layer(
-            "rap-node-agent", .program, ["FabricCore", "FabricWire", "FabricNode", "FabricLinux", "FabricRuntime"],
+            "rap-node-agent", .program,
+            ["FabricCommand", "FabricCore", "FabricWire", "FabricNode", "FabricLinux", "FabricRuntime"],
             modules: programModules),
     ]
 

@@ -127,6 +127,9 @@ struct ServiceTests {
         ] {
             #expect(try refusal(.get, "/v1/clusters", [.init(name, value)], bearer: bearer) == .malformedRequest)
         }
+        let twice = [HTTPRequest.QueryItem("limit", "1"), .init("limit", "2")]
+        #expect(try refusal(.get, "/v1/clusters", twice, bearer: bearer) == .malformedRequest)
+        #expect(try refusal(.get, "/v1/clusters", Array(twice.prefix(1)), bearer: bearer) == nil)
     }
 
     @Test func `lists come in pages`() throws {

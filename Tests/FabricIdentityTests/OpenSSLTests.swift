@@ -78,7 +78,7 @@ import Testing
             #expect(status == 0, "\(text)")
             return [UInt8](try Data(contentsOf: directory.appending(path: "csr")))
         }
-        let san = ["-addext", "subjectAltName=URI:spiffe://north.rap/node/a1,DNS:a1.example"]
+        let san = ["-addext", "subjectAltName=URI:spiffe://north.rap/node/a1"]
         let identity = X509Identity()
         let facts = try identity.inspectRequest(make(["-algorithm", "ed25519"], san))
         #expect(facts.spiffeIDs == ["spiffe://north.rap/node/a1"] && !facts.asksForAuthority)
@@ -102,6 +102,15 @@ import Testing
                         "-addext",
                         "subjectAltName=URI:spiffe://north.rap/node/a1,URI:spiffe://north.rap/node/a2",
                     ]))
+        }
+        #expect(
+            throws: CertificateError.violates(
+                "a request asks for a URI and for no other names; ours would not carry them")
+        ) {
+            try identity.inspectRequest(
+                make(
+                    ["-algorithm", "ed25519"],
+                    ["-addext", "subjectAltName=URI:spiffe://north.rap/node/a1,DNS:a1.example"]))
         }
         for (key, name) in [
             (["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], "RSA"),

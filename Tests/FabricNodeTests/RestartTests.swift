@@ -290,7 +290,8 @@ import Testing
         bench.run(.seconds(30))
         #expect(host.requests("/v1/node/certificate") == 1, "counted from the reboot on")
         let refusedBefore = host.agent.counters.requestsFailed
-        #expect(host.reports.contains { if case .controlFailed(let why) = $0 { why.contains("replaced") } else { false } })
+        #expect(
+            host.reports.contains { if case .controlFailed(let why) = $0 { why.contains("replaced") } else { false } })
         #expect(bench.run(until: { host.agent.ownRecordAcknowledged }, limit: .seconds(30)))
         #expect(host.agent.counters.requestsFailed == refusedBefore)
     }
