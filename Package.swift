@@ -208,7 +208,7 @@ let package = Package(
                 name: "EnrolmentBenchmark",
                 dependencies: [
                     "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricOperator", "FabricCrypto",
-                    "FabricIdentity", "FabricStoreSQLite",
+                    "FabricIdentity", "FabricStoreSQLite", "FabricTestSupport",
                 ], path: "Benchmarks/EnrolmentBenchmark", swiftSettings: strict),
             .executableTarget(
                 name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],

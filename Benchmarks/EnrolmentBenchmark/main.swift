@@ -17,6 +17,7 @@ import FabricControl
 import FabricCore
 import FabricCrypto
 import FabricStoreSQLite
+import FabricTestSupport
 import FabricWire
 
 /// Three writing transactions and a reading one, as an enrolment has.

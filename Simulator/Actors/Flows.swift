@@ -51,20 +51,10 @@ struct FlowPacket {
         let area = buffer.writableArea()
         let packet = UnsafeMutableRawBufferPointer(rebasing: area[..<max(Self.smallest, bytes)])
         packet.initializeMemory(as: UInt8.self, repeating: 0)
-        packet.store32(0x6000_0000, at: 0)
-        packet.store16(UInt16(packet.count - 40), at: 4)
-        packet[6] = 17
-        packet[7] = 64
-        packet.store64(source.high, at: 8)
-        packet.store64(source.low, at: 16)
-        packet.store64(destination.high, at: 24)
-        packet.store64(destination.low, at: 32)
-        packet.store16(Self.port, at: 40)
-        packet.store16(Self.port, at: 42)
-        packet.store16(UInt16(packet.count - 40), at: 44)
+        UDPInIPv6.writeHeaders(to: packet, from: source, to: destination, port: Self.port)
         packet.store64(UInt64(flow), at: 48)
         packet.store64(sequence, at: 56)
-        packet.store16(InternetChecksum.ofUDP(inIPv6: UnsafeRawBufferPointer(packet)), at: 46)
+        UDPInIPv6.writeChecksum(to: packet)
         buffer.count = packet.count
     }
 

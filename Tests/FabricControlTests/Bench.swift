@@ -5,6 +5,7 @@ import FabricDocument
 import FabricIdentity
 import FabricOperator
 import FabricStoreSQLite
+import FabricTestSupport
 import FabricWire
 import Testing
 

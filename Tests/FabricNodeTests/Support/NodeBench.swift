@@ -6,6 +6,7 @@ import FabricIdentity
 import FabricMesh
 import FabricOperator
 import FabricStoreSQLite
+import FabricTestSupport
 import FabricTunnel
 import FabricWire
 import Testing

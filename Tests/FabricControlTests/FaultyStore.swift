@@ -1,0 +1,34 @@
+import FabricCore
+
+/// A store whose commits misbehave on demand; between them it is the real one.
+final class FaultyStore: Store {
+    enum Fault { case none, unavailable, unknownButCommitted, unknownAndLost }
+
+    private let base: any Store
+    /// Of the next transaction; then none.
+    var next = Fault.none
+    /// Every transaction that can is run twice, its first run rolled back: a conflict.
+    var runsTwice = false
+
+    init(_ base: any Store) { self.base = base }
+
+    private struct Abort: Error {}
+
+    func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result {
+        let fault = next
+        next = .none
+        if fault == .unavailable { throw StoreError.unavailable("the test wants it") }
+        if fault == .unknownAndLost || runsTwice {
+            do {
+                _ = try base.transaction { transaction in
+                    _ = try body(transaction)
+                    throw Abort()
+                }
+            } catch is Abort {}
+        }
+        if fault == .unknownAndLost { throw StoreError.unknownOutcome("the test wants it") }
+        let result = try base.transaction(body)
+        if fault == .unknownButCommitted { throw StoreError.unknownOutcome("the test wants it") }
+        return result
+    }
+}
