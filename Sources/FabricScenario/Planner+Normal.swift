@@ -5,23 +5,23 @@ extension Planner {
     /// Numbers what the timeline makes in the order of its times, whatever the order of the file: two files that mean the
     /// same then give the same plan. A heal keeps the partitions that have begun by then; ending another does nothing.
     mutating func renumber() {
-        var tokens: [Int: Int] = [:]
-        var flows: [Int: Int] = [:]
-        var partitions: [Int: Int] = [:]
+        var tokenNumbers: [Int: Int] = [:]
+        var flowNumbers: [Int: Int] = [:]
+        var partitionNumbers: [Int: Int] = [:]
         var newTokens: [PlannedToken] = []
         var newFlows: [PlannedFlow] = []
         for index in plan.steps.indices {
             plan.steps[index].order = index
             switch plan.steps[index].action {
             case .createToken(let token):
-                tokens[token] = newTokens.count
+                tokenNumbers[token] = newTokens.count
                 newTokens.append(plan.tokens[token])
             case .startFlow(let flow):
-                flows[flow] = newFlows.count
+                flowNumbers[flow] = newFlows.count
                 newFlows.append(plan.flows[flow])
-            case .cut(let cut): partitions[cut.id] = partitions.count
+            case .cut(let cut): partitionNumbers[cut.id] = partitionNumbers.count
             case .heal(let ids):
-                let begun = ids.filter { partitions[$0] != nil }
+                let begun = ids.filter { partitionNumbers[$0] != nil }
                 if begun.isEmpty {
                     var problem = DocumentError("this heals nothing: no partition of it has begun by then")
                     problem.line = plan.steps[index].line
@@ -39,14 +39,16 @@ extension Planner {
         // A token may be used before the step that makes it in time; the check of the order refuses that.
         for index in plan.steps.indices {
             switch plan.steps[index].action {
-            case .createToken(let token): plan.steps[index].action = .createToken(tokens[token]!)
-            case .revokeToken(let token): plan.steps[index].action = .revokeToken(tokens[token]!)
-            case .enrol(let nodes, let token): plan.steps[index].action = .enrol(nodes: nodes, token: tokens[token]!)
-            case .startFlow(let flow): plan.steps[index].action = .startFlow(flows[flow]!)
+            case .createToken(let token): plan.steps[index].action = .createToken(tokenNumbers[token]!)
+            case .revokeToken(let token): plan.steps[index].action = .revokeToken(tokenNumbers[token]!)
+            case .enrol(let nodes, let token):
+                plan.steps[index].action = .enrol(nodes: nodes, token: tokenNumbers[token]!)
+            case .startFlow(let flow): plan.steps[index].action = .startFlow(flowNumbers[flow]!)
             case .cut(var cut):
-                cut.id = partitions[cut.id]!
+                cut.id = partitionNumbers[cut.id]!
                 plan.steps[index].action = .cut(cut)
-            case .heal(let ids): plan.steps[index].action = .heal(partitions: ids.map { partitions[$0]! }.sorted())
+            case .heal(let ids):
+                plan.steps[index].action = .heal(partitions: ids.map { partitionNumbers[$0]! }.sorted())
             default: break
             }
         }
