@@ -34,6 +34,7 @@ final class SimulationView: WorldView {
         var requests: [Int]
         var nodes: [Int]
         var audit: [Int]
+        var snapshots: [Int]
     }
 
     init(plan: Plan, world: World, control: ControlActor, services: ActorServices) {
@@ -45,7 +46,8 @@ final class SimulationView: WorldView {
         peerIndices = plan.nodes.map { _ in PeerIndices() }
         records = ControlRecords(
             online: plan.nodes.map { _ in false }, requests: plan.nodes.map { _ in 0 },
-            nodes: plan.nodes.map { _ in 0 }, audit: plan.auditEvents.map { _ in 0 })
+            nodes: plan.nodes.map { _ in 0 }, audit: plan.auditEvents.map { _ in 0 },
+            snapshots: plan.nodes.map { _ in 0 })
         for (index, node) in plan.nodes.enumerated() { indexOfName[node.name] = index }
     }
 
@@ -155,6 +157,11 @@ final class SimulationView: WorldView {
                 "SELECT node_name AS name, COUNT(*) AS count FROM cluster_memberships GROUP BY node_name "
                     + "ORDER BY node_name"),
             &records.nodes)
+        assign(
+            counted(
+                "SELECT m.node_name AS name, s.version AS count FROM snapshots s JOIN cluster_memberships m "
+                    + "ON m.cluster_id = s.cluster_id AND m.node_id = s.node_id ORDER BY m.node_name"),
+            &records.snapshots)
         if let audit = counted(
             "SELECT event AS name, COUNT(*) AS count FROM cluster_audit_events GROUP BY event ORDER BY event")
         {
@@ -162,6 +169,30 @@ final class SimulationView: WorldView {
                 records.audit[index] = audit.first { $0.0 == event }?.1 ?? 0
             }
         }
+    }
+
+    func snapshotVersion(of node: Int) -> Int64 { agents[node].agent?.snapshotVersion ?? 0 }
+
+    func issuedSnapshotVersion(of node: Int) -> Int64 {
+        refreshRecords()
+        return Int64(records.snapshots[node])
+    }
+
+    var controlIsUp: Bool { world.isRunning(control.host) }
+
+    func certificate(of node: Int) -> CertificateView? {
+        guard let validity = agents[node].agent?.certificateValidity else { return nil }
+        return CertificateView(age: world.trueWall - validity.lowerBound, left: validity.upperBound - world.trueWall)
+    }
+
+    func clockOffset(of node: Int) -> Duration { world.now(of: agents[node].host).wall - world.trueWall }
+
+    func sessionAge(_ index: Int, of node: Int) -> Duration? {
+        guard let agent = agents[node].agent,
+            let status = agent.tunnelStatus(agent.peers[peerIndices[node].peers[index].position].handle),
+            status.hasSession, let since = status.lastHandshake
+        else { return nil }
+        return world.now(of: agents[node].host).monotonic - since
     }
 
     func flow(_ index: Int) -> FlowView {

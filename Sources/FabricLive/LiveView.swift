@@ -7,6 +7,7 @@ struct LiveView: WorldView {
     private let indexOfName: [String: Int]
     private var phases: [FabricScenario.NodePhase]
     private var peers: [[PeerView]]
+    private var snapshots: [Int64]
     private var records: OperatorDesk.Records
 
     init(_ plan: Plan, _ records: OperatorDesk.Records) {
@@ -15,6 +16,7 @@ struct LiveView: WorldView {
         indexOfName = indices
         phases = plan.nodes.map { _ in .off }
         peers = plan.nodes.map { _ in [] }
+        snapshots = plan.nodes.map { _ in 0 }
         self.records = records
     }
 
@@ -22,6 +24,7 @@ struct LiveView: WorldView {
         self.records = records
         for agent in agents {
             phases[agent.index] = agent.phase
+            snapshots[agent.index] = agent.isRunning ? agent.status?.snapshotVersion ?? 0 : 0
             peers[agent.index] = (agent.isRunning ? agent.status?.peers ?? [] : []).compactMap { peer in
                 guard peer.domain == .fabric, let node = indexOfName[peer.name] else { return nil }
                 return PeerView(
@@ -37,6 +40,7 @@ struct LiveView: WorldView {
     func joinRequestCount(of node: Int) -> Int { records.requests[node] }
     func recordCount(of node: Int) -> Int { records.nodes[node] }
     func auditCount(of event: Int) -> Int { records.audit[event] }
+    func snapshotVersion(of node: Int) -> Int64 { snapshots[node] }
     func flow(_ index: Int) -> FlowView { FlowView(sentPackets: 0, deliveredPackets: 0) }
 
     // MARK: For progress

@@ -12,7 +12,8 @@ public struct PeerDirectory {
     public struct Member: Sendable {
         public let node: NodeID
         public let admission: Admission
-        let envelope: SignedEnvelope
+        /// Of the admission, as signed.
+        public let envelope: SignedEnvelope
         public internal(set) var record: PeerRecord?
         public internal(set) var recordEnvelope: SignedEnvelope?
     }

@@ -17,7 +17,8 @@ public struct NodePeer {
     public let domain: RoutingDomainID
     public let overlay: IPPrefix
     public let handle: PeerHandle
-    let publicKey: [UInt8]
+    /// X25519, of the peer in this domain.
+    public let publicKey: [UInt8]
     public internal(set) var health: PeerHealth
     var reportedUp = false
 }

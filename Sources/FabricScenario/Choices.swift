@@ -59,3 +59,25 @@ public enum EnrolmentRefusal: String, NamedChoice {
     case conflict
     public static let noun = "reason"
 }
+
+/// What a node is at, as conditions name it.
+public enum PhaseName: String, NamedChoice {
+    case off, joining
+    case awaitingApproval = "awaiting-approval"
+    case active, refused
+    public static let noun = "phase"
+
+    func matches(_ phase: NodePhase) -> Bool {
+        switch (self, phase) {
+        case (.off, .off), (.joining, .joining), (.awaitingApproval, .awaitingApproval), (.active, .active),
+            (.refused, .refused):
+            true
+        default: false
+        }
+    }
+}
+
+public enum ControlState: String, NamedChoice {
+    case up, down
+    public static let noun = "state of the control plane"
+}

@@ -35,6 +35,13 @@ enum FormatKeys {
                 "expectation",
                 keys(ExpectationEntry.FormKeys.self) + keys(ExpectationEntry.CodingKeys.self)
             ),
+            ("core", keys(CoreEntry.CodingKeys.self)),
+            ("rekeyed", keys(RekeyedEntry.CodingKeys.self)),
+            ("phase", keys(PhaseEntry.CodingKeys.self)),
+            ("certificate", keys(CertificateEntry.CodingKeys.self)),
+            ("limit", keys(LimitEntry.CodingKeys.self)),
+            ("reachable", keys(ReachableEntry.CodingKeys.self)),
+            ("count", keys(CountEntry.CodingKeys.self) + range),
             ("condition", keys(ConditionEntry.CodingKeys.self)),
             ("atLeast", keys(AtLeastEntry.CodingKeys.self)),
             ("reach", keys(ReachEntry.CodingKeys.self)),

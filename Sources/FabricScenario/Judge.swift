@@ -26,7 +26,7 @@ public struct Judge: Sendable {
         var decidedAt: Duration?
     }
 
-    private enum Outcome { case pending, held, broken }
+    private enum Outcome { case pending, held, broken, missed }
 
     public init(plan: Plan) {
         self.plan = plan
@@ -47,7 +47,8 @@ public struct Judge: Sendable {
         func consider(_ moment: Duration) { if moment > time, next.map({ moment < $0 }) ?? true { next = moment } }
         for index in open {
             switch plan.expectations[index].window {
-            case .always(let from, let until), .within(let from, let until, _):
+            case .always(let from, let until), .never(let from, let until), .within(let from, let until, _),
+                .sometimes(let from, let until, _):
                 consider(from)
                 consider(until)
             case .at(let moment): consider(moment)
@@ -75,6 +76,7 @@ public struct Judge: Sendable {
 
     private mutating func judge(_ index: Int, _ view: some WorldView, _ time: Duration) {
         let expectation = plan.expectations[index]
+        if time >= expectation.window.start { evaluator.look(at: time, core: expectation.core) }
         switch expectation.window {
         case .at(let moment):
             guard time >= moment else { return }
@@ -87,6 +89,21 @@ public struct Judge: Sendable {
             if !evaluator.holds(expectation.condition, view) { return fail(index, view, time) }
             if states[index].firstHeld == nil { states[index].firstHeld = time }
             if time >= until { settle(index, time) }
+        case .never(let from, let until):
+            guard time >= from else { return }
+            if time > until, states[index].observed { return settle(index, time) }
+            states[index].observed = true
+            if evaluator.holds(expectation.condition, view) {
+                return fail(index, view, time, "this holds: " + PlanText(plan).condition(expectation.condition))
+            }
+            if states[index].firstHeld == nil { states[index].firstHeld = time }
+            if time >= until { settle(index, time) }
+        case .sometimes(let from, let until, let required):
+            guard time >= from else { return }
+            if time > until, states[index].observed { return miss(index, required, view, time) }
+            states[index].observed = true
+            if evaluator.holds(expectation.condition, view) { return hold(index, time) }
+            if time >= until { miss(index, required, view, time) }
         case .within(let from, let until, let stays):
             guard time >= from else { return }
             guard evaluator.holds(expectation.condition, view) else {
@@ -111,6 +128,13 @@ public struct Judge: Sendable {
         states[index].decidedAt = first
     }
 
+    /// A rare state that the run did not reach.
+    private mutating func miss(_ index: Int, _ required: Bool, _ view: some WorldView, _ time: Duration) {
+        if required { return fail(index, view, time) }
+        states[index].outcome = .missed
+        states[index].decidedAt = time
+    }
+
     private mutating func settle(_ index: Int, _ time: Duration) {
         states[index].outcome = .held
         states[index].decidedAt = time
@@ -133,12 +157,35 @@ public struct Judge: Sendable {
                     switch state.outcome {
                     case .held: .held
                     case .broken: .broken
-                    case .pending: .notReached
+                    case .pending, .missed: .notReached
                     }
-                return ExpectationResult(
-                    name: expectation.name, condition: text.expectation(expectation.window, expectation.condition),
-                    line: expectation.line, outcome: outcome, firstHeld: state.firstHeld, decidedAt: state.decidedAt,
-                    why: outcome == .notReached ? "the run ended before it was decided" : state.why)
+                var result = ExpectationResult(
+                    name: expectation.name, condition: text.expectation(expectation), line: expectation.line,
+                    outcome: outcome, firstHeld: state.firstHeld, decidedAt: state.decidedAt,
+                    why: state.outcome == .pending ? "the run ended before it was decided" : state.why)
+                result.kind = expectation.window.kind
+                if case .sometimes(_, _, let required) = expectation.window { result.isRequired = required }
+                return result
             })
+    }
+}
+
+extension PlannedExpectation.Window {
+    /// Before it nothing is judged.
+    var start: Duration {
+        switch self {
+        case .always(let from, _), .never(let from, _), .sometimes(let from, _, _), .within(let from, _, _): from
+        case .at(let time): time
+        }
+    }
+
+    public var kind: ExpectationKind {
+        switch self {
+        case .always: .always
+        case .never: .never
+        case .sometimes: .sometimes
+        case .within: .within
+        case .at: .at
+        }
     }
 }

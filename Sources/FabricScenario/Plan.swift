@@ -189,11 +189,18 @@ public struct PlannedExpectation: Sendable, Hashable {
     public var name: String
     public var window: Window
     public var condition: PlannedCondition
+    /// When not nil, only those of these nodes that are in no fault are judged; see `FaultWindows`.
+    public var core: [Int]?
     public var line: Int
 
     public enum Window: Sendable, Hashable {
         /// Held at every observation from `from` to `until`.
         case always(from: Duration, until: Duration)
+        /// Held at no observation from `from` to `until`.
+        case never(from: Duration, until: Duration)
+        /// Held at some observation from `from` to `until`. Unless it is required, a run that does not reach it is not
+        /// broken: a set of runs must reach it.
+        case sometimes(from: Duration, until: Duration, required: Bool)
         /// Held at some observation from `from` to `until`; when `stays` is positive, without a break for that long.
         case within(from: Duration, until: Duration, stays: Duration)
         /// Held at the first observation at or after this time.
@@ -203,6 +210,11 @@ public struct PlannedExpectation: Sendable, Hashable {
 
 public indirect enum PlannedCondition: Sendable, Hashable {
     case nodes(NodeCondition)
+    /// Of so many of the nodes the test is true.
+    case count(NodeCondition, CountRange)
+    /// Of the pairs that a reach condition names, this share is up; parts per million.
+    case reachable(NodeCondition, atLeast: Int64, atMost: Int64)
+    case controlUp(Bool)
     case audit(event: Int, CountRange)
     case flow(Int, deliveredPartsPerMillion: Int64)
     case all([PlannedCondition])
@@ -227,8 +239,22 @@ public struct NodeCondition: Sendable, Hashable {
         case reachesPolicy
         /// No echo came back lately from any of these.
         case unreachable([Int])
-        /// Each session was renewed at least so often.
-        case rekeyed(atLeast: Int)
+        /// Each session was renewed so often.
+        case rekeyed(CountRange)
+        case phase(PhaseName)
+        /// Policy gives the node so many peers.
+        case peers(CountRange)
+        /// The applied snapshot is the newest that the control plane has made.
+        case snapshotAgrees
+        case snapshotVersion(CountRange)
+        /// The node holds a certificate at most so old, with at least so much life left.
+        case certificate(age: Duration?, left: Duration?)
+        /// The wall clock is off by at most so much, either way.
+        case clockOffset(atMost: Duration)
+        /// No session that is used to send is older.
+        case sessionAge(atMost: Duration)
+        /// A fault of the timeline holds the node now.
+        case inFault
         case refused(EnrolmentRefusal)
         case online
         case offline

@@ -155,18 +155,20 @@ extension PlanText {
         var text: String
         switch expectation.window {
         case .always(let from, let until): text = "always: \(condition), from: \(Span(from)), until: \(Span(until))"
+        case .never(let from, let until): text = "never: \(condition), from: \(Span(from)), until: \(Span(until))"
+        case .sometimes(let from, let until, let required):
+            text = "sometimes: \(condition), from: \(Span(from)), until: \(Span(until)), required: \(required)"
         case .within(let from, let until, let stays):
             let held = stays > .zero ? ", for: \(Span(stays))" : ""
-            if from == until {
-                text = "sometimes: \(condition), from: \(Span(from)), until: \(Span(until))"
-            } else if from == .zero {
+            if from == .zero {
                 text = "by: \(Span(until))\(held), that: \(condition)"
             } else {
                 text = "within: \(Span(until - from)), after: \(Span(from))\(held), that: \(condition)"
             }
         case .at(let time): text = "at: \(Span(time)), that: \(condition)"
         }
-        if expectation.name != self.expectation(expectation.window, expectation.condition) {
+        if let core = expectation.core { text += ", core: {nodes: \(selector(core))}" }
+        if expectation.name != self.expectation(expectation) {
             text = "name: \(PlanText.quoted(expectation.name)), " + text
         }
         return "  - {\(text)}"
@@ -178,6 +180,15 @@ extension PlanText {
         }
         switch condition {
         case .nodes(let condition): return "{\(written(condition))}"
+        case .count(let condition, let range): return "{count: {of: {\(written(condition))}, \(written(range))}}"
+        case .reachable(let condition, let least, let most):
+            let ends =
+                if case .reaches(let to) = condition.test {
+                    "from: \(selector(condition.nodes)), to: \(selector(to))"
+                } else { "from: \(selector(condition.nodes)), to: policy" }
+            let shares = "at-least: \(Ratio(partsPerMillion: least)), at-most: \(Ratio(partsPerMillion: most))"
+            return "{reachable: {\(ends), \(shares)}}"
+        case .controlUp(let up): return "{control: \(up ? "up" : "down")}"
         case .audit(let event, let range):
             return "{audit: {event: \(PlanText.quoted(plan.auditEvents[event])), \(written(range))}}"
         case .flow(let index, let share):
@@ -196,7 +207,21 @@ extension PlanText {
         case .reaches(let to): return "reaches: {from: \(who), to: \(selector(to))}"
         case .reachesPolicy: return "reaches: {from: \(who), to: policy}"
         case .unreachable(let to): return "unreachable: {from: \(who), to: \(selector(to))}"
-        case .rekeyed(let count): return "rekeyed: {nodes: \(who), at-least: \(count)}"
+        case .rekeyed(let range):
+            var parts = ["nodes: \(who)"]
+            if range.minimum > 0 { parts.append("at-least: \(range.minimum)") }
+            if range.maximum < .max { parts.append("at-most: \(range.maximum)") }
+            return "rekeyed: {\(parts.joined(separator: ", "))}"
+        case .phase(let name): return "phase: {nodes: \(who), is: \(name.rawValue)}"
+        case .peers(let range): return "peers: {nodes: \(who), \(written(range))}"
+        case .snapshotAgrees: return "snapshots-agree: \(who)"
+        case .snapshotVersion(let range): return "snapshot-version: {nodes: \(who), \(written(range))}"
+        case .certificate(let age, let left):
+            let parts = [age.map { "age-at-most: \(Span($0))" }, left.map { "left-at-least: \(Span($0))" }]
+            return "certificate: {nodes: \(who), \(parts.compactMap { $0 }.joined(separator: ", "))}"
+        case .clockOffset(let limit): return "clock-offset: {nodes: \(who), at-most: \(Span(limit))}"
+        case .sessionAge(let limit): return "session-age: {nodes: \(who), at-most: \(Span(limit))}"
+        case .inFault: return "in-fault: \(who)"
         case .refused(let reason): return "refused: {nodes: \(who), reason: \(reason.rawValue)}"
         case .online: return "nodes-online: \(who)"
         case .offline: return "nodes-offline: \(who)"

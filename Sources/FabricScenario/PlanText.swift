@@ -28,13 +28,17 @@ public struct PlanText: Sendable {
 
     // MARK: Expectations
 
-    public func expectation(_ window: PlannedExpectation.Window, _ condition: PlannedCondition) -> String {
-        "\(self.window(window)): \(self.condition(condition))"
+    public func expectation(_ expectation: PlannedExpectation) -> String {
+        let core = expectation.core.map { ", of \(nodes($0)) those in no fault" } ?? ""
+        return "\(window(expectation.window))\(core): \(condition(expectation.condition))"
     }
 
     public func window(_ window: PlannedExpectation.Window) -> String {
         switch window {
         case .always(let from, let until): return "always from \(Span(from)) to \(Span(until))"
+        case .never(let from, let until): return "never from \(Span(from)) to \(Span(until))"
+        case .sometimes(let from, let until, let required):
+            return "sometimes from \(Span(from)) to \(Span(until))\(required ? ", required" : "")"
         case .within(let from, let until, let stays):
             let held = stays > .zero ? " for \(Span(stays))" : ""
             return from == .zero ? "by \(Span(until))\(held)" : "from \(Span(from)) to \(Span(until))\(held)"
@@ -45,6 +49,13 @@ public struct PlanText: Sendable {
     public func condition(_ condition: PlannedCondition) -> String {
         switch condition {
         case .nodes(let condition): return self.condition(condition)
+        case .count(let condition, let range): return "\(range) of: \(self.condition(condition))"
+        case .reachable(let condition, let least, let most):
+            let shares =
+                (least > 0 ? ["at least \(Ratio(partsPerMillion: least))"] : [])
+                + (most < 1_000_000 ? ["at most \(Ratio(partsPerMillion: most))"] : [])
+            return "\(shares.joined(separator: " and ")) of the pairs of: \(self.condition(condition))"
+        case .controlUp(let up): return "control plane \(up ? "up" : "down")"
         case .audit(let event, let range): return "audit “\(plan.auditEvents[event])” \(range) times"
         case .flow(let index, let share):
             return "flow \(plan.flows[index].name) delivered at least \(Ratio(partsPerMillion: share))"
@@ -62,7 +73,19 @@ public struct PlanText: Sendable {
         case .reaches(let to): return "\(who) reaches \(nodes(to))"
         case .reachesPolicy: return "\(who) reaches whom policy says"
         case .unreachable(let to): return "\(who) can't reach \(nodes(to))"
-        case .rekeyed(let count): return "\(who) rekeyed \(count) times or more"
+        case .rekeyed(let range):
+            return range.maximum == .max
+                ? "\(who) rekeyed \(range.minimum) times or more" : "\(who) rekeyed \(range) times"
+        case .phase(let name): return "\(who) \(name.rawValue)"
+        case .peers(let range): return "\(who) with \(range) peers"
+        case .snapshotAgrees: return "\(who) with the newest snapshot"
+        case .snapshotVersion(let range): return "\(who) with snapshot version \(range)"
+        case .certificate(let age, let left):
+            let parts = [age.map { "at most \(Span($0)) old" }, left.map { "at least \(Span($0)) left" }]
+            return "\(who) with a certificate \(parts.compactMap { $0 }.joined(separator: ", "))"
+        case .clockOffset(let limit): return "\(who) with clocks off by \(Span(limit)) or less"
+        case .sessionAge(let limit): return "\(who) with sessions at most \(Span(limit)) old"
+        case .inFault: return "\(who) in a fault"
         case .refused(let reason): return "\(who) refused with \(reason.rawValue)"
         case .online: return "\(who) online"
         case .offline: return "\(who) offline"

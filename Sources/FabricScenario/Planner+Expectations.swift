@@ -12,13 +12,15 @@ extension Planner {
         let condition = condition(entry.condition, located)
         let window: PlannedExpectation.Window
         switch entry.form {
-        case .always, .sometimes:
-            let from = entry.from.map { time($0) } ?? .zero
-            let until = entry.until.map { time($0) } ?? plan.duration
+        case .always, .never, .sometimes:
+            let from = entry.from.map { moment($0) } ?? .zero
+            let until = entry.until.map { moment($0) } ?? plan.duration
             if until < from { refuse(located, "“until” is before “from”") }
             window =
-                if case .always = entry.form { .always(from: from, until: until) } else {
-                    .within(from: from, until: until, stays: .zero)
+                switch entry.form {
+                case .always: .always(from: from, until: until)
+                case .never: .never(from: from, until: until)
+                default: .sometimes(from: from, until: until, required: entry.required?.value ?? false)
                 }
         case .within(let span):
             let from = entry.after.map { moment($0) } ?? .zero
@@ -29,9 +31,11 @@ extension Planner {
             window = .within(from: .zero, until: time(span), stays: stays(entry, span.value.duration))
         case .at(let span): window = .at(time(span))
         }
-        let name = entry.name ?? PlanText(plan).expectation(window, condition)
-        plan.expectations.append(
-            PlannedExpectation(name: name, window: window, condition: condition, line: located.position?.line ?? 0))
+        let core = entry.core.map { $0.nodes.map { select($0) } ?? Array(plan.nodes.indices) }
+        var planned = PlannedExpectation(
+            name: "", window: window, condition: condition, core: core, line: located.position?.line ?? 0)
+        planned.name = entry.name ?? PlanText(plan).expectation(planned)
+        plan.expectations.append(planned)
     }
 
     private mutating func deadline(_ time: Duration, _ span: Located<Span>, from: Duration) -> Duration {
@@ -49,17 +53,30 @@ extension Planner {
         return stays.value.duration
     }
 
-    /// A time, a label's start, or `LABEL.end`.
+    /// A time, a label's start, or `LABEL.end`; each perhaps with `+10s`.
     private mutating func moment(_ text: Located<String>) -> Duration {
-        if let span = Span(text.value) {
+        let parts = text.value.split(separator: "+", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return moment(text.value, text) }
+        func trimmed(_ part: Substring) -> String { String(part.split(separator: " ").joined(separator: " ")) }
+        guard let later = Span(trimmed(parts[1])), later.duration >= .zero else {
+            refuse(text, "“\(parts[1].prefix(40))” is no duration; write \(trimmed(parts[0]))+10s")
+            return .zero
+        }
+        let time = moment(trimmed(parts[0]), text) + later.duration
+        if time > plan.duration { refuse(text, pastTheEnd(time)) }
+        return min(time, plan.duration)
+    }
+
+    private mutating func moment(_ value: String, _ text: Located<String>) -> Duration {
+        if let span = Span(value) {
             if span.duration < .zero || span.duration > plan.duration { refuse(text, pastTheEnd(span.duration)) }
             return span.duration
         }
-        let isEnd = text.value.hasSuffix(".end")
-        let name = isEnd ? String(text.value.dropLast(4)) : text.value
+        let isEnd = value.hasSuffix(".end")
+        let name = isEnd ? String(value.dropLast(4)) : value
         guard let label = labels[name] else {
             let mend = NearestName.mend(name, among: labelNames, noun: "labelled step")
-            refuse(text, "“\(text.value.prefix(40))” is neither a time nor a step's label; \(mend)")
+            refuse(text, "“\(value.prefix(40))” is neither a time nor a step's label; \(mend)")
             return .zero
         }
         return isEnd ? label.end : label.start
@@ -80,7 +97,37 @@ extension Planner {
                 refuse(number, "\(wanted) tunnels are more than a node of this world can have (\(most))")
             }
             return each(nodes, .tunnels(atLeast: wanted))
-        case .rekeyed(let nodes, let number): return each(nodes, .rekeyed(atLeast: count(number)))
+        case .rekeyed(let located):
+            let entry = located.value
+            let least = entry.atLeast == nil && entry.atMost != nil ? 0 : count(entry.atLeast)
+            let most = entry.atMost?.value ?? .max
+            if most < least { refuse(located, "“at-least” \(least) is more than “at-most” \(most)") }
+            return each(entry.nodes, .rekeyed(CountRange(minimum: least, maximum: most)))
+        case .phase(let entry): return each(entry.nodes, .phase(entry.phase))
+        case .peers(let entry): return each(entry.value.nodes, .peers(range(entry.value.range, entry.position)))
+        case .snapshotsAgree(let nodes):
+            liveCannot("snapshots are compared with the control plane's", place.position)
+            return each(nodes, .snapshotAgrees)
+        case .snapshotVersion(let entry):
+            return each(entry.value.nodes, .snapshotVersion(range(entry.value.range, entry.position)))
+        case .certificate(let entry): return certificate(entry)
+        case .clockOffset(let entry):
+            liveCannot("clocks are compared with the true time", entry.position)
+            return each(entry.value.nodes, .clockOffset(atMost: limit(entry.value.atMost)))
+        case .sessionAge(let entry):
+            liveCannot("the ages of sessions are judged", entry.position)
+            return each(entry.value.nodes, .sessionAge(atMost: limit(entry.value.atMost)))
+        case .inFault(let nodes): return each(nodes, .inFault)
+        case .reachable(let entry): return reachable(entry)
+        case .control(let state):
+            liveCannot("the control plane is looked at", place.position)
+            return .controlUp(state == .up)
+        case .count(let entry):
+            guard case .nodes(let of) = condition(entry.value.of, place) else {
+                refuse(entry, "“of” holds a condition about nodes, such as { enrolled: all }")
+                return .all([])
+            }
+            return .count(of, range(entry.value.range, entry.position))
         case .reaches(let entry):
             if case .text("policy") = entry.to.form { return each(entry.from, .reachesPolicy) }
             return each(entry.from, .reaches(select(entry.to)))
@@ -144,5 +191,36 @@ extension Planner {
             refuse("“at-least” \(range.minimum) is more than “at-most” \(range.maximum)", position)
         }
         return range
+    }
+}
+
+// MARK: Conditions with more to say
+
+extension Planner {
+    private mutating func limit(_ span: Located<Span>) -> Duration {
+        if span.value.duration < .zero { refuse(span, "“at-most” is not negative") }
+        return span.value.duration
+    }
+
+    private mutating func certificate(_ entry: Located<CertificateEntry>) -> PlannedCondition {
+        if entry.value.age == nil, entry.value.left == nil {
+            refuse(entry, "say “age-at-most” or “left-at-least”")
+        }
+        liveCannot("certificates are compared with the true time", entry.position)
+        return each(
+            entry.value.nodes,
+            .certificate(age: entry.value.age.map { limit($0) }, left: entry.value.left.map { limit($0) }))
+    }
+
+    private mutating func reachable(_ located: Located<ReachableEntry>) -> PlannedCondition {
+        let entry = located.value
+        let least = entry.atLeast?.partsPerMillion ?? 0
+        let most = entry.atMost?.partsPerMillion ?? 1_000_000
+        if entry.atLeast == nil, entry.atMost == nil { refuse(located, "what share? add “at-least” or “at-most”") }
+        if least > most { refuse(located, "“at-least” is more than “at-most”") }
+        let test: NodeCondition.Test =
+            if case .text("policy") = entry.to.form { .reachesPolicy } else { .reaches(select(entry.to)) }
+        guard case .nodes(let pairs) = each(entry.from, test) else { return .all([]) }
+        return .reachable(pairs, atLeast: least, atMost: most)
     }
 }

@@ -6,8 +6,8 @@ public struct Verdict: Sendable, Hashable {
 
     public init(expectations: [ExpectationResult]) { self.expectations = expectations }
 
-    /// Every expectation held. One that the run did not reach did not.
-    public var held: Bool { expectations.allSatisfy { $0.outcome == .held } }
+    /// Every expectation held. One that the run did not reach did not, unless it is a `sometimes` that is not required.
+    public var held: Bool { expectations.allSatisfy { $0.isGood } }
 
     /// `0` when all held, `1` otherwise: the exit status of a run.
     public var exitStatus: Int32 { held ? 0 : 1 }
@@ -22,7 +22,7 @@ public struct Verdict: Sendable, Hashable {
         var lines: [String] = []
         for (result, time) in zip(expectations, times) {
             let pad = String(repeating: " ", count: width - time.count)
-            lines.append("\(result.outcome.mark)  \(pad)\(time)  \(result.name)")
+            lines.append("\(result.mark)  \(pad)\(time)  \(result.name)")
             if let why = result.why { lines.append(String(repeating: " ", count: 13 + width) + why) }
         }
         return lines.joined(separator: "\n") + (lines.isEmpty ? "" : "\n")
@@ -34,14 +34,22 @@ public struct ExpectationResult: Sendable, Hashable {
         case held, broken
         case notReached = "not reached"
 
-        var mark: String {
-            switch self {
-            case .held: "held       "
-            case .broken: "BROKEN     "
-            case .notReached: "NOT REACHED"
-            }
+    }
+
+    /// What this run says: held, or a rare state that other runs may reach.
+    public var isGood: Bool { outcome == .held || outcome == .notReached && !isRequired }
+
+    var mark: String {
+        switch outcome {
+        case .held: kind == .sometimes ? "reached    " : "held       "
+        case .broken: "BROKEN     "
+        case .notReached: isRequired ? "NOT REACHED" : "not reached"
         }
     }
+
+    public var kind = ExpectationKind.within
+    /// False for a `sometimes` that a set of runs must reach, not each run.
+    public var isRequired = true
 
     public var name: String
     /// Window and condition in words.
@@ -55,14 +63,22 @@ public struct ExpectationResult: Sendable, Hashable {
     public var why: String?
 }
 
+public enum ExpectationKind: String, Sendable, Hashable, Encodable {
+    case always, never, sometimes, within, at
+    /// A safety rule that every run is under; its expectation stands in no file.
+    case rule
+}
+
 extension ExpectationResult: Encodable {
     enum CodingKeys: String, CodingKey {
-        case name, condition, line, outcome, firstHeldSeconds, decidedAtSeconds, why
+        case name, kind, required, condition, line, outcome, firstHeldSeconds, decidedAtSeconds, why
     }
 
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(name, forKey: .name)
+        try container.encode(kind, forKey: .kind)
+        try container.encode(isRequired, forKey: .required)
         try container.encode(condition, forKey: .condition)
         try container.encode(line, forKey: .line)
         try container.encode(outcome, forKey: .outcome)
@@ -114,9 +130,14 @@ public struct RunReport: Sendable, Encodable {
         lines.append("events    \(events), \(rate) per second")
         lines.append("memory    \(peakResidentBytes >> 20) MiB at most")
         if let traceHash { lines.append("trace     \(traceHash)") }
-        let good = expectations.count { $0.outcome == .held }
+        let judged = expectations.filter { $0.isRequired || $0.kind != .sometimes }
+        let good = judged.count { $0.outcome == .held }
+        let rare = expectations.filter { $0.kind == .sometimes && !$0.isRequired }
+        if !rare.isEmpty {
+            lines.append("sometimes \(rare.count { $0.outcome == .held }) of \(rare.count) rare states reached")
+        }
         // The number is of those that held, in both cases, and says so.
-        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(expectations.count) expectations held")
+        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(judged.count) expectations held")
         return lines.joined(separator: "\n") + "\n"
     }
 

@@ -14,6 +14,38 @@ public protocol WorldView {
     func recordCount(of node: Int) -> Int
     func auditCount(of event: Int) -> Int
     func flow(_ index: Int) -> FlowView
+    /// The version of the snapshot that the node has applied; 0 before there is one.
+    func snapshotVersion(of node: Int) -> Int64
+    /// The version of the newest snapshot that the control plane has made for the node; 0 before there is one.
+    func issuedSnapshotVersion(of node: Int) -> Int64
+    var controlIsUp: Bool { get }
+    /// Nil for a node without a certificate, or on a host that can't tell (its plans are refused).
+    func certificate(of node: Int) -> CertificateView?
+    /// The wall clock less the true time.
+    func clockOffset(of node: Int) -> Duration
+    /// How old the session with this peer is; nil when there is none that can send.
+    func sessionAge(_ index: Int, of node: Int) -> Duration?
+}
+
+/// The live host can't tell these; `liveCannot` keeps such files from it.
+extension WorldView {
+    public func issuedSnapshotVersion(of node: Int) -> Int64 { 0 }
+    public var controlIsUp: Bool { false }
+    public func certificate(of node: Int) -> CertificateView? { nil }
+    public func clockOffset(of node: Int) -> Duration { .zero }
+    public func sessionAge(_ index: Int, of node: Int) -> Duration? { nil }
+}
+
+/// By the true time.
+public struct CertificateView: Hashable, Sendable {
+    public var age: Duration
+    /// Negative after its expiry.
+    public var left: Duration
+
+    public init(age: Duration, left: Duration) {
+        self.age = age
+        self.left = left
+    }
 }
 
 public enum NodePhase: Hashable, Sendable {

@@ -115,6 +115,16 @@ public final class TunnelEndpoint {
 
     public var counters: TunnelCounters { state.pointee.counters }
 
+    public var peerCount: Int { state.pointee.peers.count - state.pointee.freeSlots.count }
+
+    /// What waits in the queues now.
+    public var queues: TunnelQueues {
+        var staged = 0
+        for peer in state.pointee.peers { staged = max(staged, peer?.pointee.staged.count ?? 0) }
+        return TunnelQueues(
+            transmits: state.pointee.transmits.count, events: state.pointee.events.count, longestStaged: staged)
+    }
+
     /// Set by a host that has reasons of its own to ask for cookies; the endpoint also tells load by itself.
     public var isUnderLoad: Bool {
         get { state.pointee.isUnderLoad }

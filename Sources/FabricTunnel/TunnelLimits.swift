@@ -30,3 +30,11 @@ public struct TunnelLimits: Sendable {
 
     public static let `default` = TunnelLimits()
 }
+
+/// How full an endpoint's queues are; `TunnelLimits` bounds each.
+public struct TunnelQueues: Hashable, Sendable {
+    public var transmits: Int
+    public var events: Int
+    /// Of one peer.
+    public var longestStaged: Int
+}

@@ -167,7 +167,10 @@ import Testing
         ),
         ("- always: { enrolled: all }\n  that: { enrolled: all }", "leave “that” out"),
         ("- always: { enrolled: all }\n  after: 5s", "“after” goes with “within” only"),
-        ("- by: 5s\n  from: 1s\n  that: { enrolled: all }", "“from” and “until” go with “always” and “sometimes” only"),
+        (
+            "- by: 5s\n  from: 1s\n  that: { enrolled: all }",
+            "“from” and “until” go with “always”, “never” and “sometimes” only"
+        ),
         ("- at: 5s\n  for: 1s\n  that: { enrolled: all }", "“for” goes with “within” and “by” only"),
         ("- by: 5s\n  for: 6s\n  that: { enrolled: all }", "6s does not fit the window of 5s"),
         ("- always: { enrolled: all }\n  from: 9s\n  until: 5s", "“until” is before “from”"),

@@ -13,6 +13,12 @@ final class FakeWorld: WorldView {
     var audits = [0]
     var flows = [FlowView(sentPackets: 0, deliveredPackets: 0)]
     var looks = 0
+    var snapshots: [Int64]
+    var issued: [Int64]
+    var controlIsUp = true
+    var certificates: [CertificateView?]
+    var clockOffsets: [Duration]
+    var ages: [Duration]
 
     /// Each node has `degree` peers, those after it in a ring.
     init(nodes: Int, degree: Int) {
@@ -22,7 +28,18 @@ final class FakeWorld: WorldView {
         }
         online = Array(repeating: true, count: nodes)
         requests = Array(repeating: 1, count: nodes)
+        snapshots = Array(repeating: 3, count: nodes)
+        issued = snapshots
+        certificates = Array(repeating: CertificateView(age: .hours(10), left: .hours(62)), count: nodes)
+        clockOffsets = Array(repeating: .seconds(-2), count: nodes)
+        ages = Array(repeating: .seconds(100), count: nodes)
     }
+
+    func snapshotVersion(of node: Int) -> Int64 { snapshots[node] }
+    func issuedSnapshotVersion(of node: Int) -> Int64 { issued[node] }
+    func certificate(of node: Int) -> CertificateView? { certificates[node] }
+    func clockOffset(of node: Int) -> Duration { clockOffsets[node] }
+    func sessionAge(_ index: Int, of node: Int) -> Duration? { ages[node] }
 
     func phase(of node: Int) -> NodePhase {
         looks += 1
@@ -196,6 +213,50 @@ final class FakeWorld: WorldView {
         Case(
             condition: "all: [{ enrolled: hub }, { nodes-online: hub }]", spoil: { $0.online[4] = false },
             reason: "hub (offline)"),
+        Case(
+            condition: "phase: { nodes: edge, is: active }", spoil: { $0.phases[1] = .awaitingApproval },
+            reason: "edge-2 (awaiting approval)"),
+        Case(
+            condition: "peers: { nodes: all, count: 4 }", spoil: { $0.peers[1].removeLast() },
+            reason: "edge-2 (3 peers)"),
+        Case(
+            condition: "rekeyed: { nodes: all, at-most: 1 }", spoil: { $0.peers[1][2].handshakes = 3 },
+            reason: "edge-2 (3 handshakes with hub)"),
+        Case(
+            condition: "snapshots-agree: all", spoil: { $0.snapshots[1] = 2 }, reason: "edge-2 (has snapshot 2 of 3)"),
+        Case(
+            condition: "snapshot-version: { nodes: hub, at-most: 3 }", spoil: { $0.snapshots[4] = 4 },
+            reason: "hub (has snapshot 4)"),
+        Case(
+            condition: "certificate: { nodes: all, age-at-most: 50h, left-at-least: 20h }",
+            spoil: { $0.certificates[1]!.left = .hours(19) }, reason: "edge-2 (certificate 10h old, 19h left)"),
+        Case(
+            condition: "certificate: { nodes: all, age-at-most: 50h }", spoil: { $0.certificates[1] = nil },
+            reason: "edge-2 (has no certificate)"),
+        Case(
+            condition: "clock-offset: { nodes: all, at-most: 2s }", spoil: { $0.clockOffsets[0] = .seconds(-3) },
+            reason: "edge-1 (off by -3s)"),
+        Case(
+            condition: "session-age: { nodes: all, at-most: 120s }", spoil: { $0.ages[0] = .seconds(121) },
+            reason: "edge-1 (a session is 2m1s old)"),
+        Case(condition: "control: up", spoil: { $0.controlIsUp = false }, reason: "the control plane is down"),
+        Case(
+            condition: "not: { control: down }", spoil: { $0.controlIsUp = false },
+            reason: "this holds: control plane down"),
+        Case(
+            condition: "count: { of: { enrolled: all }, at-least: 4 }",
+            spoil: { ($0.phases[0], $0.phases[4]) = (.off, .off) }, reason: "true of 3 of 5 nodes, expected at least 4"),
+        Case(
+            condition: "reachable: { from: all, to: all, at-least: 90% }",
+            spoil: { for peer in 0..<3 { $0.peers[1][peer].isUp = false } },
+            reason: "17 of 20 pairs reach each other, expected at least 90%"),
+        Case(
+            condition: "reachable: { from: edge, to: policy, at-least: 100% }",
+            spoil: { $0.peers[1][0].isUp = false }, reason: "15 of 16 pairs reach each other, expected at least 100%"),
+        Case(
+            condition: "reachable: { from: hub, to: edge, at-least: 50%, at-most: 100% }",
+            spoil: { for peer in 0..<4 { $0.peers[4][peer].isUp = false } },
+            reason: "0 of 4 pairs reach each other, expected at least 50%"),
         Case(
             condition: "not: { refused: { nodes: hub, reason: token-expired } }",
             spoil: { $0.phases[4] = .refused("token-expired") }, reason: "this holds: hub refused with token-expired"),

@@ -1,0 +1,30 @@
+public import FabricCore
+public import FabricMesh
+public import FabricTunnel
+public import FabricWire
+
+/// What checkers and conditions look at. Nothing here changes the agent.
+extension NodeAgent {
+    /// Of the certificate that the node holds; nil before it is a member.
+    public var certificateValidity: Range<WallTime>? {
+        guard let leaf = membership?.certificateChain.first else { return nil }
+        return try? certificates.inspect(leaf.bytes).validity
+    }
+
+    /// The snapshot by which the node goes.
+    public var appliedSnapshot: Snapshot? { snapshot }
+
+    /// The members that the applied snapshot names, with their admissions and newest records.
+    public var members: [PeerDirectory.Member] { directory?.members ?? [] }
+
+    /// Peers that the tunnels know: never others than `peers`.
+    public var tunnelPeerCount: Int { tunnels.peerCount }
+
+    /// What waits in the tunnels' queues now.
+    public var tunnelQueues: TunnelQueues { tunnels.queues }
+
+    /// The greatest time stamps of handshakes with a peer.
+    public func handshakeTimestamps(_ peer: NodePeer) -> PeerTimestamps? {
+        tunnels.peerStatus(peer.handle)?.timestamps
+    }
+}

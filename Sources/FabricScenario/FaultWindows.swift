@@ -1,0 +1,47 @@
+internal import FabricCore
+
+/// When which node is in a fault, read off the timeline: what a healthy core is judged by.
+///
+/// In a fault are: a crashed node; of a partition, the side that is cut from the control plane, and when that is on neither
+/// side, the smaller one (the first of two equal ones). Changed links and moved clocks are no faults in this sense: the
+/// fabric must stand them. A node that is not switched on yet is in no fault.
+public struct FaultWindows: Sendable {
+    /// By node: (from, until), half open.
+    private var windows: [[(from: Duration, until: Duration)]]
+
+    public init(_ plan: Plan) {
+        windows = plan.nodes.map { _ in [] }
+        var open: [(key: Int, nodes: [Int], from: Duration)] = []
+        func close(_ keys: [Int], _ nodes: [Int]?, _ time: Duration, _ windows: inout [[(Duration, Duration)]]) {
+            for index in open.indices where keys.contains(open[index].key) {
+                let ended = nodes.map { nodes in open[index].nodes.filter { nodes.contains($0) } } ?? open[index].nodes
+                for node in ended { windows[node].append((open[index].from, time)) }
+                open[index].nodes.removeAll { ended.contains($0) }
+            }
+            open.removeAll { $0.nodes.isEmpty }
+        }
+        var found = windows.map { $0.map { ($0.from, $0.until) } }
+        // Crashes have the key -1, partitions their own.
+        for step in plan.steps {
+            switch step.action {
+            case .crash(let nodes): open.append((-1, nodes, step.time))
+            case .restart(let nodes): close([-1], nodes, step.time, &found)
+            case .cut(let partition): open.append((partition.id, Self.cutOff(partition, plan), step.time))
+            case .heal(let ids): close(ids, nil, step.time, &found)
+            default: break
+            }
+        }
+        for entry in open { for node in entry.nodes { found[node].append((entry.from, plan.duration + .seconds(1))) } }
+        windows = found.map { $0.map { (from: $0.0, until: $0.1) } }
+    }
+
+    private static func cutOff(_ partition: PlannedPartition, _ plan: Plan) -> [Int] {
+        if partition.from.control { return partition.to.nodes }
+        if partition.to.control { return partition.from.nodes }
+        return partition.to.nodes.count < partition.from.nodes.count ? partition.to.nodes : partition.from.nodes
+    }
+
+    public func isInFault(_ node: Int, at time: Duration) -> Bool {
+        windows[node].contains { $0.from <= time && time < $0.until }
+    }
+}
