@@ -65,6 +65,28 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
         }
     }
 
+    @Test(arguments: [
+        "- never: { control: down }\n  from: 1s", "- sometimes: { in-fault: hub }\n  required: true",
+        "- sometimes: { in-fault: hub }", "- at: 5s\n  core: healthy\n  that: { enrolled: all }",
+        "- at: 5s\n  core: { nodes: edge }\n  that: { phase: { nodes: all, is: awaiting-approval } }",
+        "- at: 5s\n  that: { peers: { nodes: all, at-most: 4 } }",
+        "- at: 5s\n  that: { rekeyed: { nodes: all, at-most: 4 } }",
+        "- at: 5s\n  that: { rekeyed: { nodes: all, at-least: 2, at-most: 4 } }",
+        "- at: 5s\n  that: { snapshots-agree: edge }",
+        "- at: 5s\n  that: { snapshot-version: { nodes: edge, count: 3 } }",
+        "- at: 5s\n  that: { certificate: { nodes: edge, age-at-most: 3h, left-at-least: 1h } }",
+        "- at: 5s\n  that: { clock-offset: { nodes: edge, at-most: 10ms } }",
+        "- at: 5s\n  that: { session-age: { nodes: edge, at-most: 3m } }",
+        "- at: 5s\n  that: { count: { of: { in-fault: edge }, at-least: 1, at-most: 3 } }",
+        "- at: 5s\n  that: { reachable: { from: edge, to: hub, at-least: 12.5% } }",
+        "- at: 5s\n  that: { reachable: { from: edge, to: policy, at-most: 50% } }",
+    ])
+    func `windows, cores and conditions read back`(_ expectation: String) throws {
+        let first = try plan(with(expect: expectation))
+        let again = try ScenarioFile.plan(yaml: bytes(first.explanation), file: "again")
+        #expect(again.withoutSource == first.withoutSource, "\(first.explanation)")
+    }
+
     @Test func `every world is written so that it reads back`() throws {
         let worlds = [
             "places: [a]\n  nodes: [ { group: n } ]",
