@@ -178,6 +178,12 @@ public struct IPPrefix: Hashable, Comparable, Sendable {
         other.family == address.family && IPPrefix(other, length: length)?.address == address
     }
 
+    /// Everything that `other` holds is in this one too.
+    public func contains(_ other: IPPrefix) -> Bool { length <= other.length && contains(other.address) }
+
+    /// Some address is in both; then one of the two is within the other.
+    public func overlaps(_ other: IPPrefix) -> Bool { contains(other) || other.contains(self) }
+
     public static func < (a: IPPrefix, b: IPPrefix) -> Bool {
         a.address != b.address ? a.address < b.address : a.length < b.length
     }

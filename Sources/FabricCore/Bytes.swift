@@ -64,6 +64,33 @@ public enum Base64URL {
     }
 }
 
+/// RFC 4648 section 4, with padding: how WireGuard's tools write keys. Decoding is as strict as `Base64URL`'s.
+public enum Base64 {
+    public static func encode(_ bytes: [UInt8]) -> String {
+        var text = Base64URL.encode(bytes).utf8.map { byte in
+            byte == UInt8(ascii: "-") ? UInt8(ascii: "+") : byte == UInt8(ascii: "_") ? UInt8(ascii: "/") : byte
+        }
+        while text.count % 4 != 0 { text.append(UInt8(ascii: "=")) }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    public static func decode(_ text: String) -> [UInt8]? {
+        var bytes = Array(text.utf8)
+        guard bytes.count % 4 == 0 else { return nil }
+        for _ in 0..<2 where bytes.last == UInt8(ascii: "=") { bytes.removeLast() }
+        for index in bytes.indices {
+            switch bytes[index] {
+            case UInt8(ascii: "+"): bytes[index] = UInt8(ascii: "-")
+            case UInt8(ascii: "/"): bytes[index] = UInt8(ascii: "_")
+            // The other alphabet's, which the decoder below would take.
+            case UInt8(ascii: "-"), UInt8(ascii: "_"): return nil
+            default: break
+            }
+        }
+        return Base64URL.decode(String(decoding: bytes, as: UTF8.self))
+    }
+}
+
 public enum Hex {
     private static let digits = Array("0123456789abcdef".utf8)
 

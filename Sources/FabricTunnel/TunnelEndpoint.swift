@@ -70,6 +70,9 @@ public final class TunnelEndpoint {
     /// Nil for a removed peer.
     public func peerStatus(_ peer: PeerHandle) -> PeerStatus? { state.pointee.peerStatus(peer) }
 
+    /// Where datagrams to a peer go now; nil for a removed peer, and while nobody knows.
+    public func endpoint(of peer: PeerHandle) -> Endpoint? { state.pointee.resolve(peer)?.pointee.endpoint }
+
     public func publicKey(of peer: PeerHandle) -> [UInt8]? { state.pointee.resolve(peer)?.pointee.publicKey }
 
     public func peer(domain: RoutingDomainID, publicKey: [UInt8]) -> PeerHandle? {

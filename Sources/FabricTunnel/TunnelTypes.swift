@@ -169,12 +169,7 @@ public struct KeyLogEntry: Sendable {
 
     /// Four lines, each ended by a newline.
     public var text: String {
-        func line(_ name: String, _ key: [UInt8]) -> String {
-            // RFC 4648 section 4 from section 5: other characters for 62 and 63, and padding.
-            var base64 = Base64URL.encode(key).map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 }
-            while base64.count % 4 != 0 { base64.append("=") }
-            return "\(name) = \(String(base64))\n"
-        }
+        func line(_ name: String, _ key: [UInt8]) -> String { "\(name) = \(Base64.encode(key))\n" }
         return line("LOCAL_STATIC_PRIVATE_KEY", localStaticPrivateKey)
             + line("REMOTE_STATIC_PUBLIC_KEY", remoteStaticPublicKey)
             + line("LOCAL_EPHEMERAL_PRIVATE_KEY", localEphemeralPrivateKey) + line("PRESHARED_KEY", presharedKey)

@@ -37,6 +37,9 @@ public enum FabricIdentifier {
         bytes[15] &= 0xFE
         return IPPrefix(IPAddress(bytes: bytes)!, length: 127)!
     }
+
+    /// Of a node's overlay prefix: the /64 in which all nodes of the cluster have theirs, in that domain.
+    public static func overlayNetwork(of overlay: IPPrefix) -> IPPrefix { IPPrefix(overlay.address, length: 64)! }
 }
 
 extension IPPrefix {

@@ -85,6 +85,34 @@ import Testing
         ])
     func refusedPrefixes(text: String) { #expect(IPPrefix(text) == nil) }
 
+    @Test(
+        arguments: [
+            ("10.78.0.1/24", "10.78.0.1/24", "10.78.0.0/24"), ("10.78.0.1", "10.78.0.1/32", "10.78.0.1/32"),
+            ("fd78::1/64", "fd78::1/64", "fd78::/64"), ("fd78::1", "fd78::1/128", "fd78::1/128"),
+        ])
+    func `an interface's address keeps the bits behind its prefix`(text: String, whole: String, network: String) throws
+    {
+        let address = try #require(InterfaceAddress(text))
+        #expect(address.description == whole && address.network.description == network)
+    }
+
+    @Test(arguments: [
+        "", "/24", "10.0.0.1/", "10.0.0.1/33", "10.0.0.1/-1", "10.0.0.1/08", "10.0.0.1/8/8", "fd78::1/129",
+    ])
+    func `what is no interface's address is refused`(text: String) { #expect(InterfaceAddress(text) == nil) }
+
+    @Test(
+        arguments: [
+            ("10.0.0.0/8", "10.1.0.0/16", true), ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.0.0.0/9", "10.128.0.0/9", false),
+            ("::/0", "fd00::/8", true), ("::/0", "10.0.0.0/8", false), ("10.0.0.1/32", "10.0.0.1/32", true),
+        ])
+    func `prefixes overlap when one is within the other`(a: String, b: String, overlap: Bool) throws {
+        let (one, other) = (try #require(IPPrefix(a)), try #require(IPPrefix(b)))
+        #expect(one.overlaps(other) == overlap && other.overlaps(one) == overlap)
+        #expect(one.contains(other) == (overlap && one.length <= other.length))
+    }
+
     @Test func `a prefix clears host bits at every length`() throws {
         let v4 = IPAddress(v4: .max)
         for length in 0...32 {

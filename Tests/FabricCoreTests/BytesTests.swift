@@ -25,6 +25,25 @@ import Testing
         arguments: ["A", "AAAAA", "Zg==", "Zm8=", "+/+/", "Z g", "Zg\n", "Zh", "Zm9", "Zm8é", "=", "Zg.", "\0\0"])
     func base64URLRefusals(text: String) { #expect(Base64URL.decode(text) == nil) }
 
+    /// RFC 4648, section 10.
+    @Test(
+        arguments: [
+            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ])
+    func `base64 has padding`(plain: String, encoded: String) {
+        #expect(Base64.encode(Array(plain.utf8)) == encoded)
+        #expect(Base64.decode(encoded) == Array(plain.utf8))
+    }
+
+    @Test(arguments: ["Zg", "Zg=", "Zg===", "Zh==", "Z===", "====", "Zg==Zg==", "-_-_", "Zm9v ", "Zm9v\n"])
+    func `base64 with missing or stray characters is refused`(text: String) { #expect(Base64.decode(text) == nil) }
+
+    @Test func `base64 uses the alphabet of section 4`() {
+        #expect(Base64.encode([0xFB, 0xFF, 0xBF]) == "+/+/")
+        #expect(Base64.decode("+/+/") == [0xFB, 0xFF, 0xBF])
+    }
+
     @Test func `every byte survives base64url and hex`() {
         for count in 0..<70 {
             let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ count &* 11) }
