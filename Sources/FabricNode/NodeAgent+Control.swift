@@ -160,7 +160,7 @@ extension NodeAgent {
         if let envelope = updates.trust { takeTrust(envelope, &actions) }
         var changed = false
         if let envelope = updates.snapshot, takeSnapshot(envelope, now, &actions) { changed = true }
-        for envelope in updates.records where takeRecord(envelope, &actions) { changed = true }
+        for envelope in updates.records where takeRecord(envelope, now, &actions) { changed = true }
         recordsVersion = updates.recordsVersion
         if changed { persistSnapshot(&actions) }
         // A reply that brought nothing must not become a tight loop when the control plane does not park.

@@ -37,7 +37,7 @@ extension NodeAgent {
         if domain == .fabric, destination == state.overlay.overlayAgent {
             return receiveFabricMessage(&datagram, state, handle, now)
         }
-        guard destination == state.overlay.overlayHost else {
+        guard destination == state.overlay.overlayHost || mayPass(to: destination, from: handle, state) else {
             counters.dropsNotOurs += 1
             return .done
         }
@@ -108,6 +108,14 @@ extension NodeAgent {
     public func tunnelStatus(_ peer: NodePeer) -> PeerStatus? { tunnels.peerStatus(peer.handle) }
     public func tunnelStatus(_ handle: PeerHandle) -> PeerStatus? { tunnels.peerStatus(handle) }
     public var tunnelCounters: TunnelCounters { tunnels.counters }
+
+    /// Off unless set. Then each handshake yields an entry with private keys: who has them can read the traffic.
+    public var isKeyLogging: Bool {
+        get { tunnels.isKeyLogging }
+        set { tunnels.isKeyLogging = newValue }
+    }
+
+    public func nextKeyLogEntry() -> KeyLogEntry? { tunnels.nextKeyLogEntry() }
 }
 
 extension NodeAgent {

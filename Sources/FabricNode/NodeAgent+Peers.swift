@@ -9,6 +9,8 @@ struct DomainState {
     var id: RoutingDomainID
     /// The even address is the host's, the odd one the agent's.
     var overlay: IPPrefix
+    /// What is the fabric's own or another domain's: static peers may neither have it nor send to it.
+    var reserved: [IPPrefix] = []
 }
 
 /// A tunnel peer: a node in a routing domain.
@@ -21,6 +23,8 @@ public struct NodePeer {
     public let publicKey: [UInt8]
     public internal(set) var health: PeerHealth
     var reportedUp = false
+    /// Where it may be; see NodeAgent+Endpoints.swift.
+    var endpoints: EndpointRotation
 }
 
 /// Snapshots and peer records become tunnels.
@@ -34,6 +38,8 @@ extension NodeAgent {
             tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes, mtu: Self.interfaceMTU)
             domains.append(DomainState(id: key.domain, overlay: overlay(of: membership.node, in: key.domain)))
         }
+        reserveNetworks()
+        placeStaticPeers(&actions)
         configureInterfaces(&actions)
     }
 
@@ -47,7 +53,9 @@ extension NodeAgent {
                 .configureInterface(
                     InterfaceConfiguration(
                         domain: domain.id, address: IPPrefix(host: domain.overlay.overlayHost),
-                        routes: peers.filter { $0.domain == domain.id }.map(\.overlay).sorted(),
+                        addresses: staticAddresses(domain),
+                        routes: (peers.filter { $0.domain == domain.id }.map(\.overlay) + staticRoutes(domain))
+                            .sorted(),
                         mtu: Self.interfaceMTU)))
         }
     }
@@ -57,7 +65,7 @@ extension NodeAgent {
     func restore(_ state: SnapshotState, _ now: Now, _ actions: inout [NodeAction]) {
         guard takeSnapshot(state.snapshot, now, &actions) else { return }
         durableSnapshotVersion = snapshotVersion
-        for record in state.records { _ = takeRecord(record, &actions) }
+        for record in state.records { _ = takeRecord(record, now, &actions) }
     }
 
     func persistSnapshot(_ actions: inout [NodeAction]) {
@@ -78,7 +86,7 @@ extension NodeAgent {
             actions.append(.report(.snapshotRefused("\(error)")))
             return false
         }
-        reconcileTunnels(now)
+        reconcileTunnels(now, &actions)
         configureInterfaces(&actions)
         actions.append(.report(.snapshotApplied(version: snapshotVersion, peers: peers.count)))
         return true
@@ -113,7 +121,7 @@ extension NodeAgent {
     }
 
     /// Makes the tunnels' peers those of the snapshot, and leaves alone the ones that stay.
-    private func reconcileTunnels(_ now: Now) {
+    private func reconcileTunnels(_ now: Now, _ actions: inout [NodeAction]) {
         guard let snapshot, let directory else { return }
         func key(_ peer: NodePeer) -> [UInt8]? { directory.member(peer.node)?.admission.tunnelKey(in: peer.domain) }
         // The old go first: they make room, and a prefix belongs to one peer at a time.
@@ -124,6 +132,7 @@ extension NodeAgent {
         for old in peers where !stay.contains(where: { $0.handle == old.handle }) && !planted(.formerPeersKept) {
             tunnels.removePeer(old.handle)
         }
+        placeStaticPeers(&actions)
         var next: [NodePeer] = []
         for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
             for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id })
@@ -147,22 +156,19 @@ extension NodeAgent {
                         node: node, domain: domain.id, overlay: overlay, handle: handle, publicKey: key,
                         health: PeerHealth(
                             probeInterval: configuration.probeInterval,
-                            firstProbe: now.monotonic + random.jitter(configuration.probeInterval))))
+                            firstProbe: now.monotonic + random.jitter(configuration.probeInterval)),
+                        endpoints: EndpointRotation(member.record?.endpoints ?? [], now: now.monotonic)))
             }
         }
         peers = next
     }
 
     /// True when the record was newer than what was known.
-    func takeRecord(_ envelope: SignedEnvelope, _ actions: inout [NodeAction]) -> Bool {
+    func takeRecord(_ envelope: SignedEnvelope, _ now: Now, _ actions: inout [NodeAction]) -> Bool {
         guard directory != nil else { return false }
         switch directory!.take(envelope) {
         case .accepted(let node, let endpoints):
-            guard let endpoint = endpoints.first else { return true }
-            for peer in peers where peer.node == node {
-                if planted(.staleEndpointKept), tunnels.peerStatus(peer.handle)?.endpoint != nil { continue }
-                tunnels.setEndpoint(peer.handle, endpoint)
-            }
+            takeEndpoints(endpoints, of: node, now)
             return true
         case .older, .notAPeer: return false
         case .refused(let why):
@@ -189,6 +195,7 @@ extension NodeAgent {
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)
+            if !up, peers[index].domain == .fabric { seekEndpoint(index, now) }
             guard up != peers[index].reportedUp else { continue }
             peers[index].reportedUp = up
             actions.append(.report(up ? .peerUp(peers[index].node) : .peerDown(peers[index].node)))

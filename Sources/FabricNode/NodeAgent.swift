@@ -66,6 +66,10 @@ public final class NodeAgent: Component {
     var domains: [DomainState] = []
     public internal(set) var peers: [NodePeer] = []
     var probeCursor: Int?
+    /// Peers that a person configured; see NodeAgent+StaticPeers.swift.
+    var staticPeers: [StaticPeer]
+    /// Told already.
+    var refusedAddresses: Set<InterfaceAddress> = []
 
     public init(
         configuration: NodeConfiguration, cryptography: any Cryptography, certificates: any CertificateProvider,
@@ -76,6 +80,9 @@ public final class NodeAgent: Component {
         self.cryptography = cryptography
         self.certificates = certificates
         self.random = random
+        staticPeers = configuration.staticPeers.flatMap { file in
+            file.configuration.peers.map { StaticPeer(domain: file.domain, configuration: $0) }
+        }
         tunnels = TunnelEndpoint(cryptography: cryptography, random: tunnelRandom, limits: .default)
     }
 

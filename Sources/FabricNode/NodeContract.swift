@@ -14,6 +14,9 @@ public struct NodeConfiguration: Sendable {
     public var requestedRoles: [String]
     /// How often each peer is probed.
     public var probeInterval: Duration
+    /// Peers that a person configured on this host; checked by `StaticPeers.check`. They come and go with the configuration
+    /// alone: no snapshot brings them, and none takes them away.
+    public var staticPeers: [StaticPeers] = []
 
     public init(
         name: String, joinToken: JoinToken?, domains: [RoutingDomainID], facts: NodeFacts, capabilities: [String],
@@ -93,14 +96,20 @@ public struct ControlChannelSecurity: Hashable, Sendable {
 
 public struct InterfaceConfiguration: Hashable, Sendable {
     public var domain: RoutingDomainID
+    /// The host's overlay address. It never changes.
     public var address: IPPrefix
-    /// Prefixes that lie behind peers, sorted.
+    /// Further addresses, which go with static peers.
+    public var addresses: [InterfaceAddress]
+    /// Prefixes that lie behind peers, sorted. The networks of `addresses` are not among them.
     public var routes: [IPPrefix]
     public var mtu: Int
 
-    public init(domain: RoutingDomainID, address: IPPrefix, routes: [IPPrefix], mtu: Int) {
+    public init(
+        domain: RoutingDomainID, address: IPPrefix, addresses: [InterfaceAddress], routes: [IPPrefix], mtu: Int
+    ) {
         self.domain = domain
         self.address = address
+        self.addresses = addresses
         self.routes = routes
         self.mtu = mtu
     }
@@ -118,6 +127,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     case clockOffset(Duration)
     case peerUp(NodeID)
     case peerDown(NodeID)
+    /// A static peer or address of a routing domain, and why the fabric does not take it.
+    case staticRefused(RoutingDomainID, String, why: String)
 
     public var description: String {
         switch self {
@@ -132,6 +143,7 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
         case .clockOffset(let offset): "this host's clock differs from the control plane's by \(offset)"
         case .peerUp(let node): "peer \(node) up"
         case .peerDown(let node): "peer \(node) down"
+        case .staticRefused(let domain, let what, let why): "static peers of \(domain): \(what) is refused: \(why)"
         }
     }
 }

@@ -17,6 +17,35 @@ public struct NodeStatus: Hashable, Sendable, Codable {
     /// The host's overlay address in the fabric domain.
     public var overlayAddress: IPAddress?
     public var peers: [Peer]
+    /// Empty until the node is a member.
+    public var domains: [Domain]
+
+    /// A routing domain of the node, as a WireGuard peer beyond the fabric sees it.
+    public struct Domain: Hashable, Sendable, Codable {
+        public var domain: RoutingDomainID
+        /// Base64, as wg(8) writes keys.
+        public var publicKey: String
+        public var overlayAddress: IPAddress
+        /// Those that were configured with static peers.
+        public var addresses: [InterfaceAddress]
+        public var staticPeers: [StaticPeer]
+    }
+
+    /// A hand-configured peer.
+    public struct StaticPeer: Hashable, Sendable, Codable {
+        /// Base64.
+        public var publicKey: String
+        public var allowedIPs: [IPPrefix]
+        public var endpoint: Endpoint?
+        public var hasSession: Bool
+        public var handshakes: UInt64
+        /// Seconds since the Unix epoch, by this host's clock.
+        public var latestHandshake: Int64?
+        public var receivedBytes: UInt64
+        public var sentBytes: UInt64
+        /// Why it has no tunnel.
+        public var refused: String?
+    }
 
     public struct Peer: Hashable, Sendable, Codable {
         public var node: NodeID
@@ -57,6 +86,37 @@ extension NodeAgent {
                     up: peer.health.isUp(at: now.monotonic),
                     roundTripMicroseconds: peer.health.roundTrip.map { $0.nanoseconds / 1000 },
                     receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0)
+            }, domains: domains.map { domainStatus($0, now) })
+    }
+
+    private func domainStatus(_ domain: DomainState, _ now: Now) -> NodeStatus.Domain {
+        NodeStatus.Domain(
+            domain: domain.id, publicKey: Base64.encode(tunnels.publicKey(of: domain.id) ?? []),
+            overlayAddress: domain.overlay.overlayHost, addresses: staticAddresses(domain),
+            staticPeers: staticPeers.filter { $0.domain == domain.id }.map { peer in
+                let tunnel = peer.handle.flatMap { tunnels.peerStatus($0) }
+                return NodeStatus.StaticPeer(
+                    publicKey: Base64.encode(peer.configuration.publicKey), allowedIPs: peer.configuration.allowedIPs,
+                    endpoint: tunnel?.endpoint ?? peer.configuration.endpoint, hasSession: tunnel?.hasSession ?? false,
+                    handshakes: tunnel?.handshakes ?? 0,
+                    latestHandshake: tunnel?.lastHandshake.map { (now.wall - (now.monotonic - $0)).seconds },
+                    receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0,
+                    refused: peer.refusal)
             })
+    }
+}
+
+extension NodeStatus.Domain {
+    /// What the other side of a static peer puts into its WireGuard configuration (wg(8)). `endpoint` is where it reaches this
+    /// host, an address or a name with a port.
+    public func peerSection(endpoint: String) -> String {
+        let own = [IPPrefix(host: overlayAddress)] + addresses.map { IPPrefix(host: $0.address) }
+        return """
+            [Peer]
+            PublicKey = \(publicKey)
+            AllowedIPs = \(own.map(\.description).joined(separator: ", "))
+            Endpoint = \(endpoint)
+
+            """
     }
 }

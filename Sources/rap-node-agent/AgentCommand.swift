@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import FabricCommand
 internal import FabricCore
+internal import FabricDocument
 internal import FabricNode
 internal import FabricRuntime
 internal import FabricWire
@@ -16,7 +17,7 @@ struct AgentCommand: ParsableCommand {
             "Runs in the foreground until SIGINT or SIGTERM. What it has learned is in the state directory: after the "
             + "first approval it needs no token, and it comes up without the control plane.\n\n"
             + "Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.",
-        subcommands: [Run.self, Status.self], defaultSubcommand: Run.self)
+        subcommands: [Run.self, Status.self, PeerConfig.self], defaultSubcommand: Run.self)
 
     static func main() { runAsProgram() }
 
@@ -33,6 +34,17 @@ struct AgentCommand: ParsableCommand {
             [String] = []
         @Option(help: "Name pattern of the interfaces; “none” runs without.") var interface = "rap%d"
         @Option(help: "Seconds between echo probes of each peer, 0.2 to 60.") var probeInterval = 2.0
+        @Option(
+            help: ArgumentHelp(
+                "WireGuard peers that are no nodes, for one routing domain; repeat for several domains.",
+                discussion: "FILE has the [Peer] sections of wg(8), and may have [Interface] with Address.",
+                valueName: "domain=file"))
+        var staticPeers: [String] = []
+        @Option(
+            help: ArgumentHelp(
+                "Append the keys of each handshake to this file, for Wireshark's wg.keylog_file.",
+                discussion: "WHOEVER HAS THE FILE CAN READ THE TUNNELS' TRAFFIC. For debugging alone."))
+        var keyLog: String?
         @Option(help: "Log level: trace, debug, info, notice, warning, error.") var logLevel = "info"
 
         func validate() throws {
@@ -42,15 +54,19 @@ struct AgentCommand: ParsableCommand {
         }
 
         func run() throws {
-            let settings = AgentHostSettings(
-                node: NodeConfiguration(
-                    name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
-                    capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
-                    probeInterval: .milliseconds(Int64(probeInterval * 1000))),
-                stateDirectory: state,
-                control: try converted(control, "--control", "an address and port, such as 192.0.2.1:8443"),
+            var node = NodeConfiguration(
+                name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
+                capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
+                probeInterval: .milliseconds(Int64(probeInterval * 1000)))
+            let control: Endpoint = try converted(
+                control, "--control", "an address and port, such as 192.0.2.1:8443")
+            node.staticPeers = try StaticPeerFiles.read(
+                staticPeers, domains: node.domains, underlay: try [control] + advertised())
+            var settings = AgentHostSettings(
+                node: node, stateDirectory: state, control: control,
                 listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)
+            settings.keyLog = keyLog
             var logger = Logger(label: "rap.agent", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = try converted(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))")
             {
@@ -62,12 +78,15 @@ struct AgentCommand: ParsableCommand {
             }
         }
 
+        /// Bytes; a token has at most 256.
+        private static let longestTokenFile = 4096
+
         private func joinToken() throws -> JoinToken? {
             guard let token else { return nil }
             var text = token
             if token.hasPrefix("@") {
-                text = try String(contentsOfFile: String(token.dropFirst()), encoding: .utf8)
-                    .trimmingCharacters(in: .whitespacesAndNewlines)
+                let contents = try InputFile.read(String(token.dropFirst()), limit: Self.longestTokenFile)
+                text = String(decoding: contents, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
             }
             guard let parsed = JoinToken(text) else {
                 throw ValidationError(
@@ -116,6 +135,38 @@ struct AgentCommand: ParsableCommand {
         func run() throws {
             do {
                 FileHandle.standardOutput.write(Data(try StatusReader.read(path: state + ".sock") + [10]))
+            } catch {
+                FileHandle.standardError.write(Data("rap-node-agent: \(error); is the agent running?\n".utf8))
+                throw ExitCode(1)
+            }
+        }
+    }
+
+    struct PeerConfig: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Prints the [Peer] section by which a stock WireGuard peer reaches this node.",
+            discussion:
+                "The agent must be running. The peer also needs a place on this side: see --static-peers of “run”.")
+        @Option(help: "The agent's state directory.") var state: String
+        @Option(help: "The routing domain that the peer joins.") var domain = RoutingDomainID.fabric.text
+        @Option(help: "Where the peer reaches this host: an address or a name, with a port.") var endpoint: String
+
+        func run() throws {
+            guard let colon = endpoint.lastIndex(of: ":"), UInt16(endpoint[endpoint.index(after: colon)...]) ?? 0 > 0,
+                colon != endpoint.startIndex, endpoint.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != 0x23 })
+            else { throw ValidationError("--endpoint: “\(endpoint)” is not HOST:PORT, such as vpn.example.com:51820") }
+            do {
+                let status = try JSON.decode(NodeStatus.self, from: try StatusReader.read(path: state + ".sock"))
+                guard let found = status.domains.first(where: { $0.domain.text == domain }) else {
+                    let known = status.domains.map(\.domain.text).joined(separator: ", ")
+                    throw ValidationError(
+                        known.isEmpty
+                            ? "the node is no member yet; its phase is \(status.phase)"
+                            : "--domain: the node is not in “\(domain)”, but in: \(known)")
+                }
+                print(found.peerSection(endpoint: endpoint), terminator: "")
+            } catch let error as ValidationError {
+                throw error
             } catch {
                 FileHandle.standardError.write(Data("rap-node-agent: \(error); is the agent running?\n".utf8))
                 throw ExitCode(1)

@@ -151,19 +151,78 @@ import Testing
         #expect(reported == wrong.isReported)
     }
 
-    @Test func `a newer record moves the tunnel, and is kept across a reboot`() throws {
+    /// A record of `peer` with these endpoints, newer than what `host` knows, and offered to it.
+    func tell(_ endpoints: [String], of peer: NodeHost, to host: NodeHost, _ bench: NodeBench) throws -> PeerRecord {
+        var record = try #require(host.agent.directory?.member(peer.agent.nodeID!)?.record)
+        record.sequence += 1
+        record.endpoints = endpoints.map { Endpoint($0)! }
+        let envelope = try SignedEnvelope.sign(
+            record, seeds: [peer.agent.identity!.identitySeed.bytes], bench.cryptography)
+        try bench.offer(.init(snapshot: nil, records: [envelope], recordsVersion: 99, trust: nil), host)
+        return record
+    }
+
+    @Test func `a newer record leaves a path that works, and moves the tunnel once it does not`() throws {
         let bench = try NodeBench()
         let (a, b) = try bench.joinPair()
         bench.isControlPlaneAway = true
-        var record = try #require(a.agent.directory?.member(b.agent.nodeID!)?.record)
-        record.sequence += 1
-        record.endpoints = [Endpoint("203.0.113.9:9")!]
-        let envelope = try SignedEnvelope.sign(
-            record, seeds: [b.agent.identity!.identitySeed.bytes], bench.cryptography)
-        try bench.offer(.init(snapshot: nil, records: [envelope], recordsVersion: 99, trust: nil), a)
-        #expect(a.agent.tunnelStatus(a.agent.peers[0])?.endpoint == record.endpoints[0])
+        let record = try tell(["203.0.113.9:9"], of: b, to: a, bench)
+        bench.run(.seconds(30))
+        #expect(a.agent.tunnelStatus(a.agent.peers[0])?.endpoint == b.endpoint && bench.isUp(a))
+        b.losesDatagrams = true
+        #expect(
+            bench.run(
+                until: { a.agent.tunnelStatus(a.agent.peers[0])?.endpoint == record.endpoints[0] },
+                limit: .seconds(10)))
+        // Nobody is there: the endpoint that worked has its turn again.
+        b.losesDatagrams = false
+        #expect(bench.run(until: { bench.isUp(a) }, limit: .seconds(15)))
+        #expect(a.agent.tunnelStatus(a.agent.peers[0])?.endpoint == b.endpoint)
+    }
+
+    @Test func `a record that comes while the path is down moves the tunnel at once`() throws {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair(domains: [.fabric, PacketTests.blue])
+        bench.isControlPlaneAway = true
+        b.losesDatagrams = true
+        bench.run(.seconds(10))
+        let record = try tell(["203.0.113.9:9"], of: b, to: a, bench)
+        // In each domain: it is the same host.
+        #expect(a.agent.peers.count == 2)
+        for peer in a.agent.peers { #expect(a.agent.tunnelStatus(peer)?.endpoint == record.endpoints[0]) }
+    }
+
+    @Test func `all endpoints of a record have their turns until one answers`() throws {
+        let bench = try NodeBench()
+        let a = try bench.join("a")
+        let b = bench.addHost("b", token: try bench.makeToken().token)
+        bench.tell(
+            b,
+            .started(
+                files: [], endpoints: [Endpoint("203.0.113.1:1")!, Endpoint("203.0.113.2:2")!, b.endpoint]))
+        // It must be found by its record, not by what it sends.
+        b.losesDatagrams = true
+        try #require(bench.run { a.agent.peers.first.flatMap { a.agent.tunnelStatus($0) }?.endpoint != nil })
+        var tried: [Endpoint?] = []
+        for _ in 0..<80 {
+            bench.run(.milliseconds(500))
+            let endpoint = a.agent.tunnelStatus(a.agent.peers[0])?.endpoint
+            if tried.last != endpoint { tried.append(endpoint) }
+        }
+        #expect(tried.count >= 3)
+        #expect(Set(tried.prefix(3)) == Set(["203.0.113.1:1", "203.0.113.2:2", "\(b.endpoint)"].map { Endpoint($0) }))
+        b.losesDatagrams = false
+        #expect(bench.run(until: { bench.isUp(a) && bench.isUp(b) }, limit: .seconds(40)))
+    }
+
+    @Test func `a newer record is kept across a reboot, and says where to begin`() throws {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        bench.isControlPlaneAway = true
+        let record = try tell(["203.0.113.9:9"], of: b, to: a, bench)
         bench.run(.milliseconds(100))
         bench.reboot(a)
         #expect(a.agent.directory?.member(b.agent.nodeID!)?.record == record)
+        #expect(a.agent.tunnelStatus(a.agent.peers[0])?.endpoint == record.endpoints[0])
     }
 }

@@ -19,6 +19,8 @@ public struct AgentHostSettings: Sendable {
     public var interfacePattern: String?
     /// Where the status socket stands; nil for `agent.sock` beside the state directory.
     public var statusSocket: String?
+    /// Where to append the keys of each handshake, for decrypting captures; nil for nowhere.
+    public var keyLog: String?
 
     public init(
         node: NodeConfiguration, stateDirectory: String, control: Endpoint, listen: Endpoint, advertise: [Endpoint],
@@ -50,6 +52,7 @@ public final class AgentHost {
     private let loadedFiles: [LoadedFile]
     private let socket: UDPSocket
     private let status: StatusSocket
+    private let keyLog: KeyLogFile?
     private var interfaces: [AgentInterface] = []
     private var actions: [NodeAction] = []
     private var incoming: DatagramBatch
@@ -72,9 +75,16 @@ public final class AgentHost {
         incoming = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
         outgoing = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
         scratch = PacketBuffer(packetCapacity: 2048)
+        keyLog = try settings.keyLog.map { try KeyLogFile(path: $0) }
         agent = NodeAgent(
             configuration: settings.node, cryptography: cryptography, certificates: X509Identity(),
             random: KernelRandom(), tunnelRandom: KernelRandom())
+        if let path = settings.keyLog {
+            agent.isKeyLogging = true
+            logger.warning(
+                "tunnel keys are being logged: whoever has the file can read the tunnels' traffic",
+                metadata: ["file": "\(path)"])
+        }
     }
 
     /// Runs until SIGINT or SIGTERM.
@@ -110,12 +120,21 @@ public final class AgentHost {
     /// After every call of the agent: send what it wants sent, perform its actions, note when to wake it.
     private func settle(_ now: Now) {
         drainTransmits(now)
+        if let keyLog { drainKeys(into: keyLog) }
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
             for action in batch { perform(action) }
         }
         loop.setDeadline(agent.nextDeadline()?.instant)
+    }
+
+    private func drainKeys(into file: KeyLogFile) {
+        while let entry = agent.nextKeyLogEntry() {
+            do { try file.append(entry) } catch {
+                logger.error("the key log can't be written", metadata: ["error": "\(error)"])
+            }
+        }
     }
 
     private func perform(_ action: NodeAction) {
@@ -151,7 +170,7 @@ public final class AgentHost {
     private func log(_ report: NodeReport) {
         switch report {
         case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
-        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset:
+        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset, .staticRefused:
             logger.warning("report", metadata: ["what": "\(report)"])
         case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown:
             logger.info("report", metadata: ["what": "\(report)"])
@@ -219,11 +238,11 @@ public final class AgentHost {
         guard let pattern = settings.interfacePattern else { return }
         do {
             if let existing = interfaces.first(where: { $0.domain == configuration.domain }) {
-                try existing.apply(configuration)
-                return
+                return apply(configuration, existing)
             }
             let interface = try AgentInterface(pattern: pattern, configuration)
             interfaces.append(interface)
+            apply(configuration, interface)
             try loop.register(interface.device.descriptor) { [unowned self, unowned interface] in
                 readInterface(interface)
             }
@@ -235,6 +254,12 @@ public final class AgentHost {
                 ])
         } catch {
             logger.error("the interface can't be set up", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func apply(_ configuration: InterfaceConfiguration, _ interface: AgentInterface) {
+        for failure in interface.apply(configuration) {
+            logger.error("the interface is not as it should be", metadata: ["error": "\(failure)"])
         }
     }
 }

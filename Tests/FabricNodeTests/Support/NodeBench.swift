@@ -28,6 +28,8 @@ final class NodeBench {
     var isControlPlaneAway = false
     /// Join requests are approved as they come.
     var approves = true
+    /// What stands at addresses that are no host's: it is given the datagram and where it came from.
+    var strangers: [Endpoint: (_ datagram: [UInt8], _ source: Endpoint) -> Void] = [:]
 
     private struct Event {
         var at: Instant

@@ -91,12 +91,14 @@ final class NodeHost {
 /// The part of the bench that hosts agents: it performs their actions, nothing more.
 extension NodeBench {
     func addHost(
-        _ name: String, token: JoinToken?, domains: [RoutingDomainID] = [.fabric], clockError: Duration = .zero
+        _ name: String, token: JoinToken?, domains: [RoutingDomainID] = [.fabric], clockError: Duration = .zero,
+        staticPeers: [StaticPeers] = []
     ) -> NodeHost {
-        let configuration = NodeConfiguration(
+        var configuration = NodeConfiguration(
             name: name, joinToken: token, domains: domains,
             facts: NodeFacts(os: "Debian 12", architecture: "x86-64", version: "0.1"),
             capabilities: ["can_route_mesh"], requestedRoles: [], probeInterval: .seconds(2))
+        configuration.staticPeers = staticPeers
         let endpoint = Endpoint("192.0.2.\(hosts.count + 1):51820")!
         let host = NodeHost(name, endpoint, configuration, makeAgent(configuration, name, life: 1), now.monotonic)
         host.clockError = clockError
@@ -226,6 +228,8 @@ extension NodeBench {
         schedule(after: .milliseconds(5)) { [self] in
             if let target = hosts.first(where: { $0.endpoint == endpoint }) {
                 receive(bytes, target, from: host.endpoint)
+            } else {
+                strangers[endpoint]?(bytes, host.endpoint)
             }
         }
     }

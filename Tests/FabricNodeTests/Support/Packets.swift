@@ -20,6 +20,12 @@ enum Packets {
             + [0x30, 0x39, 0x30, 0x39, 0, length, 0, 0] + payload
     }
 
+    /// A UDP packet over IPv4; its checksums are not computed.
+    static func udp4(from source: String, to destination: String, _ payload: [UInt8]) -> [UInt8] {
+        [0x45, 0, 0, UInt8(28 + payload.count), 0, 0, 0, 0, 64, 17, 0, 0] + IPAddress(source)!.bytes
+            + IPAddress(destination)!.bytes + [0x30, 0x39, 0x30, 0x39, 0, UInt8(8 + payload.count), 0, 0] + payload
+    }
+
     static func label(_ wall: WallTime) -> TAI64N { TAI64N(wall) }
 }
 

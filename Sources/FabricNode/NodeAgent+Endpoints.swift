@@ -1,0 +1,90 @@
+internal import FabricCore
+internal import FabricMesh
+internal import FabricTunnel
+internal import FabricWire
+
+/// Where a peer is to be sought. Its record lists endpoints; packets from the peer itself may come from another (roaming).
+/// What works stays. When it does not, the listed ones have their turns, and the one that worked last has one too.
+struct EndpointRotation: Hashable {
+    /// Each endpoint's turn: two attempts at a handshake, which WireGuard makes every 5 s.
+    static let turn = Duration.seconds(10)
+
+    private var listed: [Endpoint]
+    private var lastWorking: Endpoint?
+    private var turnBegan: Instant
+    private var next = 1
+
+    init(_ listed: [Endpoint], now: Instant) {
+        self.listed = listed
+        turnBegan = now
+    }
+
+    /// The peer has told of other endpoints. Returns the one to use from now on; nil leaves the tunnel's.
+    mutating func listed(_ endpoints: [Endpoint], current: Endpoint?, isUp: Bool, now: Instant) -> Endpoint? {
+        guard endpoints != listed else { return nil }
+        listed = endpoints
+        next = 0
+        guard !isUp || current == nil else { return nil }
+        return turn(from: current, now)
+    }
+
+    /// The path worked over this endpoint until now.
+    mutating func worked(_ current: Endpoint?, now: Instant) {
+        lastWorking = current
+        next = 0
+        turnBegan = now - Self.turn
+    }
+
+    /// The path is down. Returns the endpoint to use from now on; nil leaves the tunnel's.
+    mutating func failed(_ current: Endpoint?, now: Instant) -> Endpoint? {
+        guard now - turnBegan >= Self.turn else { return nil }
+        return turn(from: current, now)
+    }
+
+    private mutating func turn(from current: Endpoint?, _ now: Instant) -> Endpoint? {
+        var candidates = listed
+        if let lastWorking, !candidates.contains(lastWorking) { candidates.append(lastWorking) }
+        for _ in candidates {
+            let candidate = candidates[next % candidates.count]
+            next = (next + 1) % candidates.count
+            guard candidate != current else { continue }
+            turnBegan = now
+            return candidate
+        }
+        return nil
+    }
+}
+
+/// Endpoint changes come by peer records and by roaming; a path that works is not moved by a record.
+extension NodeAgent {
+    /// A newer record of a node: all its tunnels follow it, unless they work where they are.
+    func takeEndpoints(_ endpoints: [Endpoint], of node: NodeID, _ now: Now) {
+        let isUp = isPathUp(node, now.monotonic)
+        for index in peers.indices where peers[index].node == node {
+            let current = tunnels.endpoint(of: peers[index].handle)
+            if planted(.staleEndpointKept), current != nil { continue }
+            if let endpoint = peers[index].endpoints.listed(
+                endpoints, current: current, isUp: isUp, now: now.monotonic)
+            {
+                tunnels.setEndpoint(peers[index].handle, endpoint)
+            }
+        }
+    }
+
+    /// Paths are probed in the fabric domain; the node's other tunnels take the same way.
+    private func isPathUp(_ node: NodeID, _ now: Instant) -> Bool {
+        peers.contains { $0.node == node && $0.domain == .fabric && $0.health.isUp(at: now) }
+    }
+
+    /// At each round of probes, while the path is down: a peer in the fabric domain that does not answer is sought at its next endpoint, and with it the
+    /// tunnels to the same node in other domains.
+    func seekEndpoint(_ index: Int, _ now: Now) {
+        let current = tunnels.endpoint(of: peers[index].handle)
+        // It was up when it was looked at before.
+        if peers[index].reportedUp { peers[index].endpoints.worked(current, now: now.monotonic) }
+        guard !planted(.staleEndpointKept),
+            let endpoint = peers[index].endpoints.failed(current, now: now.monotonic) else { return }
+        let node = peers[index].node
+        for peer in peers where peer.node == node { tunnels.setEndpoint(peer.handle, endpoint) }
+    }
+}

@@ -1,0 +1,96 @@
+internal import FabricCore
+internal import FabricMesh
+internal import FabricTunnel
+internal import FabricWire
+
+/// Hand-configured peers: WireGuard implementations beyond the fabric that reach this host alone.
+///
+/// They need no control plane. What the fabric has given to somebody they never get: neither an overlay address nor the
+/// place of a member with the same key, whom people have admitted. Packets from them go to this host, by its overlay
+/// address or any other that is not reserved; where they go from there the host's own routing and firewall say.
+extension NodeAgent {
+    /// Notes for each domain what is not for its static peers, once the domains are known.
+    func reserveNetworks() {
+        let overlays = domains.map { FabricIdentifier.overlayNetwork(of: $0.overlay) }
+        for index in domains.indices {
+            let others = configuration.staticPeers.filter { $0.domain != domains[index].id }
+            domains[index].reserved =
+                overlays + others.flatMap { $0.configuration.peers.flatMap(\.allowedIPs) }
+                + others.flatMap { $0.configuration.addresses.map { IPPrefix(host: $0.address) } }
+        }
+    }
+
+    /// Gives the static peers that may have one their tunnel, and takes it from those that may not any more. Called before the
+    /// members of a snapshot get theirs.
+    func placeStaticPeers(_ actions: inout [NodeAction]) {
+        for index in staticPeers.indices {
+            guard let domain = domains.first(where: { $0.id == staticPeers[index].domain }) else { continue }
+            var why = refusal(staticPeers[index].configuration, domain)
+            if why == nil, staticPeers[index].handle == nil {
+                let peer = staticPeers[index].configuration
+                staticPeers[index].handle = tunnels.addPeer(
+                    domain: domain.id,
+                    PeerConfiguration(
+                        publicKey: peer.publicKey, presharedKey: peer.presharedKey, allowedIPs: peer.allowedIPs,
+                        endpoint: peer.endpoint, persistentKeepalive: peer.persistentKeepalive))
+                if staticPeers[index].handle == nil { why = "the tunnel does not take it" }
+            } else if why != nil, let handle = staticPeers[index].handle {
+                tunnels.removePeer(handle)
+                staticPeers[index].handle = nil
+            }
+            guard why != staticPeers[index].refusal else { continue }
+            staticPeers[index].refusal = why
+            guard let why else { continue }
+            let name = "peer \(Base64.encode(staticPeers[index].configuration.publicKey))"
+            actions.append(.report(.staticRefused(domain.id, name, why: why)))
+        }
+        for file in configuration.staticPeers {
+            guard let domain = domains.first(where: { $0.id == file.domain }) else { continue }
+            for address in file.configuration.addresses where isReserved(address.network, domain) {
+                let report = NodeReport.staticRefused(
+                    domain.id, "address \(address)", why: "the addresses of the fabric are derived, and in its network")
+                if refusedAddresses.insert(address).inserted { actions.append(.report(report)) }
+            }
+        }
+    }
+
+    private func isReserved(_ network: IPPrefix, _ domain: DomainState) -> Bool {
+        domain.reserved.contains { $0.overlaps(network) }
+    }
+
+    private func refusal(_ peer: WireGuardConfiguration.Peer, _ domain: DomainState) -> String? {
+        if peer.publicKey == tunnels.publicKey(of: domain.id) { return "the key is this node's own in the domain" }
+        if let prefix = peer.allowedIPs.first(where: { isReserved($0, domain) }) {
+            return "AllowedIPs \(prefix) overlaps the network of the fabric's own addresses"
+        }
+        guard let snapshot, let members = snapshot.domains.first(where: { $0.id == domain.id })?.peers else {
+            return nil
+        }
+        let member = members.sorted().first {
+            directory?.member($0)?.admission.tunnelKey(in: domain.id) == peer.publicKey
+        }
+        return member.map { "the key is that of node \($0), which the snapshot names as a peer" }
+    }
+
+    // MARK: The interface
+
+    func staticAddresses(_ domain: DomainState) -> [InterfaceAddress] {
+        guard let file = configuration.staticPeers.first(where: { $0.domain == domain.id }) else { return [] }
+        return file.configuration.addresses.filter { !isReserved($0.network, domain) }
+    }
+
+    /// The kernel itself routes the networks of addresses.
+    func staticRoutes(_ domain: DomainState) -> [IPPrefix] {
+        let networks = staticAddresses(domain).map(\.network)
+        return staticPeers.filter { $0.domain == domain.id && $0.handle != nil }.flatMap(\.configuration.allowedIPs)
+            .filter { !networks.contains($0) }
+    }
+
+    // MARK: Packets
+
+    /// A packet of this peer, whose source is proven, may go to the interface though it is not for the overlay address.
+    func mayPass(to destination: IPAddress, from handle: PeerHandle, _ domain: DomainState) -> Bool {
+        guard staticPeers.contains(where: { $0.handle == handle }) else { return false }
+        return !domain.reserved.contains { $0.contains(destination) }
+    }
+}
