@@ -181,7 +181,12 @@ let package = Package(
                     .product(name: "Logging", package: "swift-log"),
                 ]),
             program("rap-sim", ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "Simulator"]),
-            program("rap-live", ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLive"]),
+            program(
+                "rap-live",
+                [
+                    "FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLinux", "FabricCapture",
+                    "FabricLive",
+                ]),
             program(
                 "rap-control",
                 [
@@ -191,17 +196,9 @@ let package = Package(
             program(
                 "rap-node-agent",
                 [
-                    "FabricCommand", "FabricCore", "FabricWire", "FabricNode", "FabricRuntime",
+                    "FabricCommand", "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricRuntime",
                     .product(name: "Logging", package: "swift-log"),
                 ]),
-
-            // What smoke tests run beside other implementations; not installed.
-            .executableTarget(
-                name: "fabric-wg",
-                dependencies: [
-                    "FabricCore", "FabricTunnel", "FabricCrypto", "FabricLinux", "FabricCapture",
-                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                ], path: "smoke/StockPeer", swiftSettings: strict),
 
             // Benchmarks: a program is named like its folder; `scripts/bench` runs them all.
             .executableTarget(

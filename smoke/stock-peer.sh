@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# A stock WireGuard peer: Debian's wireguard-go joins our tunnel endpoint, once with us as the initiator and once with
-# it.
+# A stock WireGuard peer: Debian's wireguard-go with wg(8) joins an enrolled rap-node-agent, once with the agent as the
+# initiator and once with the peer.
 #
 #   smoke/stock-peer.sh [--long] [--keep DIRECTORY]
 #
-# Each time: a fresh handshake, echo requests, a TCP transfer both ways. The underlay is captured: it must hold
-# WireGuard and nothing else, and no byte of a canary that went through the tunnel; tshark, given the keys, must see
-# the traffic inside. --long goes on past 180 s, so that the session must be rekeyed without a packet lost. --keep
-# copies captures, keys and logs there. Everything happens in two network namespaces that are removed at the end,
-# whatever happens.
+# A control plane is started, a cluster and a token are made with rap, an agent enrols and is approved with “rap join
+# approve”. The peer is configured on the agent by --static-peers, and the agent on the peer by what “rap-node-agent
+# peer-config” prints. Each time: a fresh handshake, echo requests, a TCP transfer both ways; the agent's status must
+# tell of it. The underlay is captured: it must hold WireGuard, TLS 1.3 with the control plane and nothing else, and no
+# byte of a canary that went through the tunnel; tshark, given the keys that both sides' handshakes used (--key-log),
+# must see the traffic inside, and without them nothing. --long goes on past 180 s, so that the session must be rekeyed
+# without a packet lost. --keep copies captures, keys, states and logs there. Everything happens in three network
+# namespaces that are removed at the end, whatever happens.
 #
 # Ends with 0 (passed), 77 (this machine can't run it) or 1.
 set -uo pipefail
@@ -37,12 +40,15 @@ if [ -n "$wanted" ]; then
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $wanted; } \
         </dev/null >/dev/null 2>&1 || skip "these packages are missing and could not be installed:$wanted"
 fi
-probe=${RAP_BIN:-.build/debug}/fabric-wg
-[ -x "$probe" ] || swift build --product fabric-wg || exit 1
+bin=${RAP_BIN:-.build/debug}
+for program in rap rap-control rap-node-agent rap-live; do
+    [ -x "$bin/$program" ] || swift build --product "$program" || exit 1
+done
 
 # ---------------------------------------------------------------- set-up and removal
 work=$(mktemp -d -t rap-stock-peer.XXXXXX)
-ours=rap-$$-stock-ours theirs=rap-$$-stock-theirs # rap-PID-NAME, as FabricLinux names its own
+# rap-PID-NAME, as FabricLinux names its own. The router is the control plane's host too; its links are captured.
+router=rap-$$-stock-router ours=rap-$$-stock-ours theirs=rap-$$-stock-theirs
 their_interface=rapwg$$
 their_interface=${their_interface:0:15}
 declare -A running=()
@@ -58,12 +64,13 @@ end() { # end PID: asks, waits, insists
     return $status
 }
 cleanup() {
-    local pid
+    local pid namespace
     for pid in "${!running[@]}"; do end "$pid"; done
-    ip netns delete "$ours" 2>/dev/null
-    ip netns delete "$theirs" 2>/dev/null
+    for namespace in "$ours" "$theirs" "$router"; do ip netns delete "$namespace" 2>/dev/null; done
     rm -f "/run/wireguard/$their_interface.sock"
-    if [ -n "$keep" ]; then mkdir -p "$keep" && cp -r "$work/." "$keep/"; fi
+    if [ -n "$keep" ]; then
+        rm -f "$work"/*.sock && mkdir -p "$keep" && cp -r "$work/." "$keep/"
+    fi
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -90,19 +97,59 @@ await() { # await SECONDS WHAT COMMAND...: until the command succeeds
 }
 logged() { grep -q "$2" "$work/$1"; }
 
-{ ip netns add "$ours" && ip netns add "$theirs" &&
-    ip -n "$ours" link add under type veth peer name under netns "$theirs"; } || fail "no namespaces"
-for side in "$ours 10.77.0.1" "$theirs 10.77.0.2"; do
-    read -r namespace address <<<"$side"
+for namespace in "$router" "$ours" "$theirs"; do
+    ip netns add "$namespace" || fail "no namespaces"
     # No IPv6 on the underlay: what the kernel says there by itself would only be noise.
-    ip netns exec "$namespace" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 2>/dev/null
-    { ip -n "$namespace" link set lo up && ip -n "$namespace" address add "$address/24" dev under &&
-        ip -n "$namespace" link set under up; } || fail "no underlay"
+    ip netns exec "$namespace" sysctl -qw net.ipv6.conf.default.disable_ipv6=1 2>/dev/null
+    ip -n "$namespace" link set lo up
+done
+for side in "ours $ours 10.77.1" "theirs $theirs 10.77.2"; do
+    read -r name namespace network <<<"$side"
+    { ip -n "$namespace" link add under type veth peer name "$name" netns "$router" &&
+        ip -n "$namespace" address add "$network.2/24" dev under && ip -n "$namespace" link set under up &&
+        ip -n "$router" address add "$network.1/24" dev "$name" && ip -n "$router" link set "$name" up &&
+        ip -n "$namespace" route add default via "$network.1"; } || fail "no underlay"
+done
+ip netns exec "$router" sysctl -qw net.ipv4.ip_forward=1 || fail "no forwarding"
+# The overlay has IPv6, in the TUN devices that come later.
+for namespace in "$ours" "$theirs"; do
+    ip netns exec "$namespace" sysctl -qw net.ipv6.conf.default.disable_ipv6=0 2>/dev/null
 done
 umask 077
 canary=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 bytes=$((8 << 20))
+control=10.77.1.1:8443
 echo "wireguard-go: $(dpkg-query -W -f '${Version}' wireguard-go 2>/dev/null)"
+
+# ---------------------------------------------------------------- the cluster
+person() { ip netns exec "$router" "$bin/rap" "$@" --context "$work/operator.json"; }
+enrol() { # starts the control plane; enrols an agent, and ends it again
+    "$bin/rap-control" init --state "$work/control" --listen "$control" --operator-file "$work/operator.json" \
+        >"$work/init.log" 2>&1 || fail "rap-control init"
+    start "$router" control.log "$bin/rap-control" run --state "$work/control" --listen "$control"
+    await 20 "the control plane did not start" logged control.log ready
+    person cluster create smoke >"$work/operator.log" 2>&1 || fail "rap cluster create"
+    person token create smoke --name stock >"$work/token" 2>>"$work/operator.log" || fail "rap token create"
+    start_agent --token "@$work/token"
+    await 20 "the agent does not wait for approval" phase awaiting-approval
+    person join approve smoke --name smoke-node >>"$work/operator.log" 2>&1 || fail "rap join approve"
+    await 20 "the agent did not become a member" phase active
+    end "$agent" || fail "the agent ended badly"
+    echo "enrolled: $(person node list smoke --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')"
+}
+start_agent() { # start_agent OPTION...; the process id is in $agent
+    start "$ours" agent.log "$bin/rap-node-agent" --state "$work/agent" --control "$control" --name smoke-node \
+        --listen 0.0.0.0:51820 --advertise 10.77.1.2:51820 --interface rapwg --log-level debug "$@"
+    agent=$started
+}
+status() { "$bin/rap-node-agent" status --state "$work/agent"; }
+phase() { status | grep -q "\"phase\":\"$1\""; }
+static_peer() { # static_peer FIELD: of the one static peer, as the agent's status tells it
+    status | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["domains"][0]["staticPeers"][0].get(sys.argv[1], ""))' "$1"
+}
+handshaken() { [ "$(static_peer handshakes)" -ge 1 ]; }
 
 # ---------------------------------------------------------------- traffic
 transfer() { # transfer FROM TO ADDRESS: a TCP transfer from one namespace to an address in the other
@@ -122,85 +169,112 @@ echoes() { # echoes NAMESPACE ADDRESS COUNT INTERVAL: none may be lost
 their_handshake() { wg show "$their_interface" latest-handshakes | awk '{ print $2 }'; }
 
 # ---------------------------------------------------------------- one direction
-direction() { # direction INITIATOR: ours or theirs
-    local initiator=$1 peer_endpoint='' our_endpoint=() capture keys="$work/$1.keys" our_pid their_pid recorder
-    capture="$work/$1.pcap"
-    echo "-- $initiator initiates"
-    wg genkey >"$work/our.key" && wg genkey >"$work/their.key" && wg genpsk >"$work/shared.key"
-    local our_public their_public
-    our_public=$(wg pubkey <"$work/our.key") their_public=$(wg pubkey <"$work/their.key")
-    # Only the initiator is told where the other is; the other one learns it from the handshake.
-    if [ "$initiator" = ours ]; then our_endpoint=(--endpoint 10.77.0.2:51820); else peer_endpoint=10.77.0.1:51820; fi
-
-    rm -f "$work"/{record,ours,theirs}.log
-    start "$ours" record.log "$probe" record under "$capture"
-    recorder=$started
-    await 10 "the capture did not start" logged record.log ready
-
+configure_agent() { # configure_agent INITIATOR: the peer, as the agent reads it
+    {
+        printf '[Interface]\nAddress = 10.78.0.1/24\n\n[Peer]\n'
+        printf 'PublicKey = %s\nPresharedKey = %s\n' "$(wg pubkey <"$work/their.key")" "$(cat "$work/shared.key")"
+        printf 'AllowedIPs = 10.78.0.2/32, fd78::2/128\n'
+        # Only the initiator is told where the other is; the other one learns it from the handshake.
+        [ "$1" = theirs ] || printf 'Endpoint = 10.77.2.2:51820\n'
+    } >"$work/peers.conf"
+}
+start_peer() { # start_peer INITIATOR; the process id is in $peer
     start "$theirs" theirs.log env LOG_LEVEL=verbose wireguard-go -f "$their_interface"
-    their_pid=$started
+    peer=$started
     await 10 "wireguard-go did not start" wg show "$their_interface"
-    # shellcheck disable=SC2086 # two words or none
-    wg set "$their_interface" listen-port 51820 private-key "$work/their.key" peer "$our_public" \
-        preshared-key "$work/shared.key" allowed-ips 10.78.0.1/32 \
-        ${peer_endpoint:+endpoint $peer_endpoint} || fail "wg set"
-    { ip -n "$theirs" address add 10.78.0.2/32 dev "$their_interface" &&
+    {
+        printf '[Interface]\nListenPort = 51820\nPrivateKey = %s\n\n' "$(cat "$work/their.key")"
+        "$bin/rap-node-agent" peer-config --state "$work/agent" --endpoint 10.77.1.2:51820 | {
+            if [ "$1" = theirs ]; then cat; else sed /^Endpoint/d; fi
+        }
+        printf 'PresharedKey = %s\n' "$(cat "$work/shared.key")"
+    } >"$work/wg.conf"
+    wg setconf "$their_interface" "$work/wg.conf" || fail "wg setconf"
+    overlay=$(status | python3 -c 'import json, sys; print(json.load(sys.stdin)["overlayAddress"])')
+    { ip -n "$theirs" address add 10.78.0.2/24 dev "$their_interface" &&
+        ip -n "$theirs" address add fd78::2/128 dev "$their_interface" nodad &&
         ip -n "$theirs" link set "$their_interface" mtu 1420 up &&
-        ip -n "$theirs" route add 10.78.0.1/32 dev "$their_interface"; } || fail "the peer's interface"
+        ip -n "$theirs" route add "$overlay/128" dev "$their_interface"; } || fail "the peer's interface"
+}
+direction() { # direction INITIATOR: ours or theirs
+    local initiator=$1 capture="$work/$1.pcap" keys="$work/$1.keys" recorder
+    echo "-- $initiator initiates"
+    wg genkey >"$work/their.key" && wg genpsk >"$work/shared.key"
+    rm -f "$work"/{record,agent,theirs}.log
+    start "$router" record.log "$bin/rap-live" capture record theirs "$capture"
+    recorder=$started
+    start "$router" record.log "$bin/rap-live" capture record ours "$work/$initiator-control.pcap"
+    local control_recorder=$started
+    await 10 "the captures did not start" eval "[ \$(grep -c ready '$work/record.log') = 2 ]"
 
-    start "$ours" ours.log "$probe" up --interface rapwg --listen 0.0.0.0:51820 --private-key "$work/our.key" \
-        --address 10.78.0.1 --peer "$their_public" --preshared-key "$work/shared.key" --allowed-ip 10.78.0.2/32 \
-        --key-log "$keys" "${our_endpoint[@]}"
-    our_pid=$started
-    await 10 "our endpoint did not start" logged ours.log ready
+    configure_agent "$initiator"
+    start_agent --static-peers "fabric=$work/peers.conf" --key-log "$keys"
+    await 20 "the agent did not come up" logged agent.log 'interface up'
+    await 20 "the agent did not reach the control plane" phase active
+    start_peer "$initiator"
 
     if [ "$initiator" = ours ]; then
         echoes "$ours" 10.78.0.2 5 0.2
-        logged ours.log 'session initiator' || fail "we did not initiate"
+        logged theirs.log 'Received handshake initiation' || fail "we did not initiate"
         echoes "$theirs" 10.78.0.1 5 0.2
     else
         echoes "$theirs" 10.78.0.1 5 0.2
-        logged ours.log 'session responder' || fail "the peer did not initiate"
+        logged theirs.log 'Sending handshake initiation' || fail "the peer did not initiate"
         echoes "$ours" 10.78.0.2 5 0.2
     fi
+    # By the node's own overlay address too, which is what an Address is not needed for.
+    ip netns exec "$theirs" ping -q -n -c 3 -i 0.2 -W 5 -I fd78::2 "$overlay" >"$work/overlay.log" 2>&1 ||
+        fail "echo requests to the overlay address: $(grep loss "$work/overlay.log")"
     [ "$(their_handshake)" != 0 ] || fail "the peer knows of no handshake"
     transfer "$ours" "$theirs" 10.78.0.2
     transfer "$theirs" "$ours" 10.78.0.1
+    await 5 "the agent's status tells of no handshake" handshaken
+    [ "$(static_peer endpoint)" = 10.77.2.2:51820 ] || fail "the agent's status says $(static_peer endpoint)"
+    { [ "$(static_peer receivedBytes)" -gt "$bytes" ] && [ "$(static_peer sentBytes)" -gt "$bytes" ]; } ||
+        fail "the agent's status counts too few bytes"
 
-    if [ -n "$long" ]; then
-        local first
-        first=$(their_handshake)
-        # Both ways, as a session is rekeyed by the side that began it when it sends, at 120 s.
-        ip netns exec "$theirs" ping -q -n -c 390 -i 0.5 -W 5 10.78.0.1 >"$work/back.log" 2>&1 &
-        local back=$!
-        running[$back]=1
-        echoes "$ours" 10.78.0.2 390 0.5
-        { wait "$back" && grep -q ' 0% packet loss' "$work/back.log"; } ||
-            fail "echo requests back: $(grep loss "$work/back.log")"
-        unset "running[$back]"
-        [ "$(their_handshake)" -gt "$first" ] || fail "the peer has not rekeyed"
-        [ "$(grep -c '^session ' "$work/ours.log")" -ge 2 ] || fail "we have not rekeyed"
-        echo "rekeyed $((($(grep -c '^session ' "$work/ours.log")) - 1)) times in 195 s, no packet lost"
-    fi
+    [ -z "$long" ] || outlast_session
 
-    end "$our_pid" || fail "our endpoint ended badly"
-    end "$their_pid"
+    end "$agent" || fail "the agent ended badly"
+    end "$peer"
     end "$recorder" || fail "the capture ended badly"
+    end "$control_recorder" || fail "the capture ended badly"
     ip -n "$ours" link show rapwg >/dev/null 2>&1 && fail "our TUN device is still there"
-    judge "$capture" "$keys"
+    judge "$capture" "$keys" "$work/$initiator-control.pcap"
+}
+outlast_session() {
+    local first ours_first back
+    first=$(their_handshake) ours_first=$(static_peer handshakes)
+    # Both ways, as a session is rekeyed by the side that began it when it sends, at 120 s.
+    ip netns exec "$theirs" ping -q -n -c 390 -i 0.5 -W 5 10.78.0.1 >"$work/back.log" 2>&1 &
+    back=$!
+    running[$back]=1
+    echoes "$ours" 10.78.0.2 390 0.5
+    { wait "$back" && grep -q ' 0% packet loss' "$work/back.log"; } ||
+        fail "echo requests back: $(grep loss "$work/back.log")"
+    unset "running[$back]"
+    [ "$(their_handshake)" -gt "$first" ] || fail "the peer has not rekeyed"
+    [ "$(static_peer handshakes)" -gt "$ours_first" ] || fail "we have not rekeyed"
+    echo "rekeyed $(($(static_peer handshakes) - ours_first)) times in 195 s, no packet lost"
 }
 
-# ---------------------------------------------------------------- the capture
-judge() { # judge CAPTURE KEYS
-    "$probe" verify "$1" --canary "$canary" || fail "the underlay carried something else"
+# ---------------------------------------------------------------- the captures
+judge() { # judge CAPTURE KEYS CAPTURE-WITH-CONTROL
+    # The link of the peer carries WireGuard alone; ours also TLS with the control plane.
+    local mtus=(--tunnel-mtu 1412 --tunnel-mtu 1420)
+    "$bin/rap-live" capture verify "$1" --canary "$canary" "${mtus[@]}" || fail "the underlay carried something else"
+    "$bin/rap-live" capture verify "$3" --canary "$canary" "${mtus[@]}" --tls-server "$control" ||
+        fail "the agent's underlay carried something else"
     local hidden seen
     hidden=$(tshark -r "$1" -Y 'icmp || tcp' 2>/dev/null | wc -l)
     seen=$(tshark -o "wg.keylog_file:$2" -r "$1" -Y icmp 2>/dev/null | wc -l)
     [ "$hidden" -eq 0 ] || fail "tshark sees $hidden inner packets without keys"
     [ "$seen" -ge 20 ] || fail "tshark, given the keys, sees $seen of at least 20 ICMP messages"
+    [ "$(stat -c %a "$2")" = 600 ] || fail "the key log is open to others"
     echo "tshark, given the keys, sees $seen ICMP messages inside, and none without"
 }
 
+enrol
 direction ours
 direction theirs
 echo "stock-peer: passed${long:+ (long)}"

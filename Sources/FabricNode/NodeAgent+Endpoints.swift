@@ -83,7 +83,8 @@ extension NodeAgent {
         // It was up when it was looked at before.
         if peers[index].reportedUp { peers[index].endpoints.worked(current, now: now.monotonic) }
         guard !planted(.staleEndpointKept),
-            let endpoint = peers[index].endpoints.failed(current, now: now.monotonic) else { return }
+            let endpoint = peers[index].endpoints.failed(current, now: now.monotonic)
+        else { return }
         let node = peers[index].node
         for peer in peers where peer.node == node { tunnels.setEndpoint(peer.handle, endpoint) }
     }

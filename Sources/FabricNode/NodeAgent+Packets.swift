@@ -109,13 +109,14 @@ extension NodeAgent {
     public func tunnelStatus(_ handle: PeerHandle) -> PeerStatus? { tunnels.peerStatus(handle) }
     public var tunnelCounters: TunnelCounters { tunnels.counters }
 
-    /// Off unless set. Then each handshake yields an entry with private keys: who has them can read the traffic.
+    /// Off unless set. Then each handshake yields lines with private keys: who has them can read the traffic.
     public var isKeyLogging: Bool {
         get { tunnels.isKeyLogging }
         set { tunnels.isKeyLogging = newValue }
     }
 
-    public func nextKeyLogEntry() -> KeyLogEntry? { tunnels.nextKeyLogEntry() }
+    /// Lines for the file that Wireshark reads; see `KeyLogEntry`.
+    public func nextKeyLogText() -> String? { tunnels.nextKeyLogEntry()?.text }
 }
 
 extension NodeAgent {

@@ -12,7 +12,7 @@ struct LiveCommand: ParsableCommand {
         commandName: "rap-live",
         abstract: "Runs scenario files on this machine: network namespaces, the real programs, real packets.",
         discussion: "Exit status: 0 held, 1 something broke, 2 the file is wrong or can't be run on this machine.",
-        version: RAPVersion.text, subcommands: [Run.self, Clean.self])
+        version: RAPVersion.text, subcommands: [Run.self, Clean.self, Capture.self])
 
     static func main() { runAsProgram() }
 }
@@ -78,7 +78,7 @@ struct Clean: ParsableCommand {
 
 private func say(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
-private func complain(_ text: String) { say("rap-live: \(text)") }
+func complain(_ text: String) { say("rap-live: \(text)") }
 
 private func loadPlan(_ file: String) throws -> Plan {
     do {

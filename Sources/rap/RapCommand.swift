@@ -21,7 +21,7 @@ struct RapCommand: ParsableCommand {
         version: RAPVersion.text,
         subcommands: [
             ClusterCommand.self, TokenCommand.self, JoinCommand.self, NodeCommand.self, AuditCommand.self,
-            DevCommand.self, SimCommand.self, LiveCommand.self,
+            DevCommand.self, SimCommand.self, LiveCommand.self, CaptureCommand.self,
         ])
 
     static func main() { runAsProgram() }

@@ -15,6 +15,13 @@ struct LiveCommand: ParsableCommand {
     func run() throws { try Sibling.become("rap-live", arguments) }
 }
 
+struct CaptureCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "capture", abstract: "Records an interface, and judges what a capture holds (rap-live capture).")
+    @Argument(parsing: .captureForPassthrough, help: "What “rap-live capture” is given.") var arguments: [String] = []
+    func run() throws { try Sibling.become("rap-live", ["capture"] + arguments) }
+}
+
 enum Sibling {
     /// The path of a program that stands beside this one.
     static func path(_ name: String) throws -> String {

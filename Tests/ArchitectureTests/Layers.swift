@@ -78,9 +78,6 @@ enum Layers {
                 "FabricStoreSQLite",
             ], path: "Simulator"),
 
-        Layer(
-            "fabric-wg", .testSupport, ["FabricCore", "FabricTunnel", "FabricCrypto", "FabricLinux", "FabricCapture"],
-            modules: programModules, path: "smoke/StockPeer"),
         Layer("FabricTestSupport", .testSupport, ["FabricCore"], modules: ["Glibc"], path: "Tests/Support"),
 
         Layer("FabricCommand", .program, [], modules: programModules),
@@ -95,14 +92,21 @@ enum Layers {
             "rap-sim", .program, ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "Simulator"],
             modules: programModules),
         Layer(
-            "rap-live", .program, ["FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLive"],
+            "rap-live", .program,
+            [
+                "FabricCommand", "FabricCore", "FabricDocument", "FabricScenario", "FabricLinux", "FabricCapture",
+                "FabricLive",
+            ],
             modules: programModules),
         Layer(
             "rap-control", .program, ["FabricCommand", "FabricCore", "FabricControl", "FabricLinux", "FabricRuntime"],
             modules: programModules),
         Layer(
             "rap-node-agent", .program,
-            ["FabricCommand", "FabricCore", "FabricWire", "FabricNode", "FabricLinux", "FabricRuntime"],
+            [
+                "FabricCommand", "FabricCore", "FabricDocument", "FabricWire", "FabricNode", "FabricLinux",
+                "FabricRuntime",
+            ],
             modules: programModules),
     ]
 

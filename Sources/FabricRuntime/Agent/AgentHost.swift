@@ -130,8 +130,8 @@ public final class AgentHost {
     }
 
     private func drainKeys(into file: KeyLogFile) {
-        while let entry = agent.nextKeyLogEntry() {
-            do { try file.append(entry) } catch {
+        while let text = agent.nextKeyLogText() {
+            do { try file.append(text) } catch {
                 logger.error("the key log can't be written", metadata: ["error": "\(error)"])
             }
         }

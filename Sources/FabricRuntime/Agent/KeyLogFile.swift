@@ -1,4 +1,3 @@
-internal import FabricTunnel
 internal import Glibc
 
 /// The file that Wireshark reads as `wg.keylog_file`. Who has it can read what the tunnels carried: it is made with mode
@@ -22,8 +21,8 @@ final class KeyLogFile {
 
     deinit { close(descriptor) }
 
-    func append(_ entry: KeyLogEntry) throws(SecretFileError) {
-        let bytes = Array(entry.text.utf8)
+    func append(_ text: String) throws(SecretFileError) {
+        let bytes = Array(text.utf8)
         var offset = 0
         while offset < bytes.count {
             let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress! + offset, $0.count - offset) }
