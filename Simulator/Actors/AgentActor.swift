@@ -61,6 +61,12 @@ final class AgentActor: SimulatedHost {
         nodeID = agent?.nodeID
     }
 
+    /// The network gave this host another address, and the host noticed.
+    func addressChanged() {
+        guard agent != nil else { return }
+        feed(.endpointsChanged([endpoint]), world.now(of: host))
+    }
+
     func crashed() {
         agent = nil
         client = nil

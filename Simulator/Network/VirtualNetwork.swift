@@ -3,10 +3,12 @@ public import FabricCore
 /// Places, hosts with addresses, and the links between them.
 ///
 /// A datagram passes one link: that of its (sending place, receiving place), or the inner link of a place. Each sender
-/// draws from a random stream of its own, so that one more packet of one host changes no other host's luck. Addresses are
-/// resolved when a packet leaves (`owner`), which is where address translation will have its place.
+/// draws from a random stream of its own, so that one more packet of one host changes no other host's luck; bursts of a line
+/// draw from the line's. Addresses are resolved when a packet leaves. Where translators stand between (`addNAT`), it is
+/// translated outwards then, and inwards when it arrives.
 public final class VirtualNetwork {
     public static let maximumPlaces = 256
+    public static let addressesOfPlace = 250 * 250
     /// The largest UDP payload over IPv4.
     public static let maximumDatagram = 65_507
     /// How long a host's packet to itself takes.
@@ -23,7 +25,7 @@ public final class VirtualNetwork {
         static let dropped = Passage(arrival: -1, duplicateArrival: -1, corrupted: false)
     }
 
-    private struct Attachment {
+    struct Attachment {
         var place: Int
         var primary: IPAddress
         var addresses: [IPAddress]
@@ -35,16 +37,18 @@ public final class VirtualNetwork {
     unowned(unsafe) let world: World
     public private(set) var places: [String] = []
     private var links: UnsafeMutablePointer<LinkState>
-    private var attachments: UnsafeMutablePointer<Attachment>
+    private(set) var attachments: UnsafeMutablePointer<Attachment>
     private var attachmentCount = 0
     private var attachmentCapacity = 64
-    private var hostsOfPlace: [Int] = []
+    private var nextAddress: [Int] = []
     /// Looked up by key only.
     private var owners: [IPAddress: Int32] = [:]
     private var hostsHaveMoved = false
-    private var partitions = PartitionTable()
+    private var partitions = PartitionTables()
+    /// Nil as long as no translator stands anywhere: then it costs a packet one comparison.
+    var translation: AddressTranslation?
     private let pool = DatagramPool()
-    private var unlinked = NetworkCounters()
+    var unlinked = NetworkCounters()
     /// Sees each datagram as it leaves its sender, before any fault: source, destination, payload.
     public var tap: ((Instant, Endpoint, Endpoint, UnsafeRawBufferPointer) -> Void)?
 
@@ -82,7 +86,11 @@ public final class VirtualNetwork {
         links.deallocate()
         links = grown
         places.append(name)
-        hostsOfPlace.append(0)
+        nextAddress.append(0)
+        for other in 0..<count {
+            startBursts(other, old)
+            if other != old { startBursts(old, other) }
+        }
         return PlaceID(index: old)
     }
 
@@ -92,6 +100,7 @@ public final class VirtualNetwork {
     /// Changes one direction. What is under way arrives as it was going to.
     public func setLink(from: PlaceID, to: PlaceID, _ profile: LinkProfile) {
         links[linkIndex(from.index, to.index)].change(to: profile)
+        startBursts(from.index, to.index)
         world.trace.record(
             .network, host: -1, at: world.nowNanoseconds, 1, text: "link \(places[from.index]) \(places[to.index])")
     }
@@ -100,6 +109,20 @@ public final class VirtualNetwork {
     public func setLink(between a: PlaceID, and b: PlaceID, _ profile: LinkProfile) {
         setLink(from: a, to: b, profile)
         if a != b { setLink(from: b, to: a, profile) }
+    }
+
+    /// Makes or changes the line's chain as its profile says. The chain stays, so that other changes do not disturb it.
+    private func startBursts(_ from: Int, _ to: Int) {
+        let link = links + linkIndex(from, to)
+        link.pointee.hasBursts = link.pointee.profile.bursts != nil
+        guard let bursts = link.pointee.profile.bursts else { return }
+        if let chain = link.pointee.bursts {
+            if chain.settings != bursts { chain.change(to: bursts, at: world.nowNanoseconds) }
+        } else {
+            let stream = "network/bursts/\(places[from])/\(places[to])"
+            link.pointee.bursts = BurstChain(
+                bursts, SeededRandom(seed: world.seed, stream: stream), at: world.nowNanoseconds)
+        }
     }
 
     public func counters(from: PlaceID, to: PlaceID) -> NetworkCounters {
@@ -129,18 +152,23 @@ public final class VirtualNetwork {
         }
     }
 
-    public func healAll() {
-        for index in partitions.inForce.indices { heal(PartitionID(index: index)) }
+    public func healAll() { for id in partitions.identifiers { heal(id) } }
+
+    /// Whether packets from one host to another are dropped by a cut, whatever their protocol.
+    public func isCut(from: HostID, to: HostID) -> Bool {
+        TransportProtocol.allCases.allSatisfy { isCut(from: from, to: to, $0) }
     }
 
-    /// Whether packets from one host to another are dropped by a cut.
-    public func isCut(from: HostID, to: HostID) -> Bool { isCut(from.index, to.index) }
+    public func isCut(from: HostID, to: HostID, _ transport: TransportProtocol) -> Bool {
+        isCut(from.index, to.index, transport)
+    }
 
     @inline(__always)
-    func isCut(_ from: Int, _ to: Int) -> Bool {
+    func isCut(_ from: Int, _ to: Int, _ transport: TransportProtocol) -> Bool {
         if partitions.count == 0 { return false }
         return partitions.blocks(
-            fromHost: from, fromPlace: attachments[from].place, toHost: to, toPlace: attachments[to].place)
+            transport, fromHost: from, fromPlace: attachments[from].place, toHost: to,
+            toPlace: attachments[to].place)
     }
 
     // MARK: Hosts and addresses
@@ -154,11 +182,7 @@ public final class VirtualNetwork {
             attachments = larger
             attachmentCapacity *= 2
         }
-        let number = hostsOfPlace[place.index]
-        precondition(number < 250 * 250, "a place has at most 62,500 hosts")
-        hostsOfPlace[place.index] += 1
-        let address = IPAddress(
-            v4: 10 << 24 | UInt32(place.index) << 16 | UInt32(number / 250) << 8 | UInt32(number % 250 + 1))
+        let address = newAddress(in: place)
         (attachments + attachmentCount).initialize(
             to: Attachment(
                 place: place.index, primary: address, addresses: [address],
@@ -184,15 +208,23 @@ public final class VirtualNetwork {
         return true
     }
 
+    /// The next one that nobody has: addresses come again when all have had their turn.
+    private func newAddress(in place: PlaceID) -> IPAddress {
+        for _ in 0..<VirtualNetwork.addressesOfPlace {
+            let number = nextAddress[place.index]
+            nextAddress[place.index] = (number + 1) % VirtualNetwork.addressesOfPlace
+            let address = IPAddress(
+                v4: 10 << 24 | UInt32(place.index) << 16 | UInt32(number / 250) << 8 | UInt32(number % 250 + 1))
+            if owners[address] == nil { return address }
+        }
+        preconditionFailure("a place has at most \(VirtualNetwork.addressesOfPlace) addresses")
+    }
+
     /// Moves the host to `place` with one new address there; its old addresses are gone. Returns the new one.
     public func move(_ host: HostID, to place: PlaceID) -> IPAddress {
         hostsHaveMoved = true
         for address in attachments[host.index].addresses { owners[address] = nil }
-        let number = hostsOfPlace[place.index]
-        precondition(number < 250 * 250, "a place has at most 62,500 hosts")
-        hostsOfPlace[place.index] += 1
-        let address = IPAddress(
-            v4: 10 << 24 | UInt32(place.index) << 16 | UInt32(number / 250) << 8 | UInt32(number % 250 + 1))
+        let address = newAddress(in: place)
         attachments[host.index].place = place.index
         attachments[host.index].primary = address
         attachments[host.index].addresses = [address]
@@ -214,7 +246,7 @@ public final class VirtualNetwork {
     // MARK: Packets
 
     /// Sends one IP packet of `wireBytes` from host to host through their link: the one place where faults happen.
-    func pass(from: Int, to: Int, wireBytes: Int) -> Passage {
+    func pass(from: Int, to: Int, wireBytes: Int, _ transport: TransportProtocol) -> Passage {
         let now = world.nowNanoseconds
         let sender = attachments + from
         let link = links + linkIndex(sender.pointee.place, attachments[to].place)
@@ -223,12 +255,16 @@ public final class VirtualNetwork {
         if from == to {
             return Passage(arrival: now &+ VirtualNetwork.loopbackDelay, duplicateArrival: -1, corrupted: false)
         }
-        if isCut(from, to) {
+        if isCut(from, to, transport) {
             link.pointee.counters.partitionDropped &+= 1
             return .dropped
         }
-        if wireBytes > link.pointee.mtu {
-            link.pointee.counters.mtuDropped &+= 1
+        if wireBytes > link.pointee.sizeLimit {
+            if wireBytes > link.pointee.mtu {
+                link.pointee.counters.mtuDropped &+= 1
+            } else {
+                link.pointee.counters.blackHoleDropped &+= 1
+            }
             return .dropped
         }
         var departure = now
@@ -248,6 +284,10 @@ public final class VirtualNetwork {
         let profile = link
         if profile.pointee.profile.loss.draw(random) {
             link.pointee.counters.lost &+= 1
+            return .dropped
+        }
+        if link.pointee.hasBursts, link.pointee.bursts!.loses(random, at: now) {
+            link.pointee.counters.burstLost &+= 1
             return .dropped
         }
         var arrival =
@@ -270,9 +310,9 @@ public final class VirtualNetwork {
     }
 
     /// Whether a packet that arrives now is still let through: the host is up and no cut has come between. Counts.
-    func admit(from: Int, to: Int, wireBytes: Int, packets: Int = 1) -> Bool {
+    func admit(from: Int, to: Int, wireBytes: Int, packets: Int = 1, _ transport: TransportProtocol) -> Bool {
         let link = links + linkIndex(attachments[from].place, attachments[to].place)
-        if isCut(from, to) {
+        if isCut(from, to, transport) {
             link.pointee.counters.partitionDropped &+= UInt64(packets)
             return false
         }
@@ -300,14 +340,24 @@ public final class VirtualNetwork {
             VirtualNetwork.digest(source, destination, bytes.count), bytes: bytes)
         tap?(Instant(nanoseconds: now), source, destination, bytes)
         let overhead = destination.address.family == .v4 ? 28 : 48
-        guard let to = ownerIndex(destination.address), owns(from, source.address),
-            source.address.family == destination.address.family
-        else { return countUnroutable() }
+        guard owns(from, source.address), source.address.family == destination.address.family else {
+            return countUnroutable()
+        }
+        var to = -1
+        if translation == nil {
+            guard let owner = ownerIndex(destination.address) else { return countUnroutable() }
+            to = owner
+        } else {
+            guard let departure = depart(.udp, from: from, source: source, destination: destination, opens: true) else {
+                return
+            }
+            (to, source) = (departure.to, departure.source)
+        }
         guard bytes.count <= VirtualNetwork.maximumDatagram else {
             unlinked.mtuDropped &+= 1
             return
         }
-        let passage = pass(from: from, to: to, wireBytes: bytes.count &+ overhead)
+        let passage = pass(from: from, to: to, wireBytes: bytes.count &+ overhead, .udp)
         if passage.arrival < 0 { return }
         enqueue(passage.arrival, from, to, source, destination, bytes, corrupted: passage.corrupted)
         if passage.duplicateArrival >= 0 {
@@ -340,21 +390,28 @@ public final class VirtualNetwork {
     /// A datagram has arrived.
     func deliver(slot: Int) {
         let record = pool.records[slot]
-        let to = Int(record.to)
-        let overhead = record.destination.address.family == .v4 ? 28 : 48
-        if hostsHaveMoved, !owns(to, record.destination.address) {
-            countUnroutable()
-        } else if admit(from: Int(record.from), to: to, wireBytes: record.length &+ overhead) {
-            let bytes = UnsafeRawBufferPointer(start: record.buffer, count: record.length)
-            world.trace.record(
-                .datagramDelivered, host: record.to, at: world.nowNanoseconds,
-                VirtualNetwork.digest(record.source, record.destination, record.length), bytes: bytes)
-            world.tell(
-                to, .datagram(source: record.source, destination: record.destination, bytes: bytes))
-        } else {
-            world.trace.record(.datagramDropped, host: record.to, at: world.nowNanoseconds, UInt64(record.from))
+        defer { pool.release(slot) }
+        var to = Int(record.to)
+        var destination = record.destination
+        let overhead = destination.address.family == .v4 ? 28 : 48
+        if translation != nil || hostsHaveMoved, !owns(to, destination.address) {
+            // It has come to a translator, or to an address that has moved on.
+            guard translation != nil, translation!.owners[destination.address] != nil else { return countUnroutable() }
+            guard let arrival = arrive(.udp, source: record.source, destination: destination) else {
+                return world.trace.record(
+                    .datagramDropped, host: -1, at: world.nowNanoseconds, UInt64(record.from))
+            }
+            (to, destination) = (arrival.host, arrival.destination)
         }
-        pool.release(slot)
+        guard admit(from: Int(record.from), to: to, wireBytes: record.length &+ overhead, .udp) else {
+            return world.trace.record(
+                .datagramDropped, host: Int32(to), at: world.nowNanoseconds, UInt64(record.from))
+        }
+        let bytes = UnsafeRawBufferPointer(start: record.buffer, count: record.length)
+        world.trace.record(
+            .datagramDelivered, host: Int32(to), at: world.nowNanoseconds,
+            VirtualNetwork.digest(record.source, destination, record.length), bytes: bytes)
+        world.tell(to, .datagram(source: record.source, destination: destination, bytes: bytes))
     }
 
     @inline(__always)

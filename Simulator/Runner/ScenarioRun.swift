@@ -27,7 +27,11 @@ public final class ScenarioRun {
     let places: [PlaceID]
     let view: SimulationView
     private let start: Instant
-    private var cuts: [(id: Int, handle: [PartitionID])] = []
+    /// The cuts in force, by the plan's identifier. Looked up by key only.
+    var cuts: [Int: [PartitionID]] = [:]
+    var endedSwizzles: Set<Int> = []
+    /// The world's translators, in the plan's order.
+    var nats: [NATID] = []
     private var enrolled: Set<Int> = []
     /// Called with a line for each thing that an agent reports.
     public var onReport: ((String) -> Void)?
@@ -66,6 +70,7 @@ public final class ScenarioRun {
             world.network.setLink(between: places[link.a], and: places[link.b], LinkProfile(link.link))
         }
         addAgents()
+        addNATs()
         world.start(control.host, at: .zero)
         world.start(person.host, at: .zero + .seconds(1))
         person.createCluster()
@@ -162,11 +167,11 @@ public final class ScenarioRun {
         case .approve(let nodes): person.decideWaiting(nodes.map { plan.nodes[$0].name }, .approve)
         case .reject(let nodes):
             person.decideWaiting(nodes.map { plan.nodes[$0].name }, .reject(reason: "rejected by the scenario"))
-        case .cut(let partition): cuts.append((partition.id, cut(partition)))
-        case .heal(let ids):
-            for index in cuts.indices where ids.contains(cuts[index].id) {
-                for handle in cuts[index].handle { world.network.heal(handle) }
-            }
+        case .cut(let partition): cut(partition)
+        case .swizzle(let swizzle): self.swizzle(swizzle)
+        case .heal(let ids): heal(ids)
+        case .readdress(let nodes, let told): readdress(nodes, told: told)
+        case .rebind(let nats, let newAddress): rebind(nats, newAddress: newAddress)
         case .setLinks(let links):
             for link in links {
                 world.network.setLink(between: places[link.a], and: places[link.b], LinkProfile(link.link))
@@ -205,21 +210,6 @@ public final class ScenarioRun {
         }
     }
 
-    /// Host by host: a plan's partition is between sets of hosts.
-    private func cut(_ partition: PlannedPartition) -> [PartitionID] {
-        func hosts(_ set: EndpointSet) -> [HostID] {
-            set.nodes.map { agents[$0].host } + (set.control ? [control.host] : [])
-        }
-        let from = hosts(partition.from)
-        let to = hosts(partition.to)
-        return from.flatMap { a in
-            to.filter { $0 != a }.map { b in
-                world.network.cut(
-                    Partition(from: .host(a), to: .host(b), oneWay: !partition.isSymmetric))
-            }
-        }
-    }
-
     private func startFlow(_ index: Int) {
         let flow = plan.flows[index]
         let bits = Int64(flow.packetBytes) * 8
@@ -237,18 +227,6 @@ public final class ScenarioRun {
     }
 }
 
-extension LinkProfile {
-    init(_ link: LinkProperties) {
-        self.init(
-            delay: DelayDistribution(link.delay, jitter: link.jitter),
-            loss: Probability(partsPerMillion: UInt32(clamping: link.lossPartsPerMillion)),
-            bandwidth: link.bitsPerSecond, queueBytes: link.queueBytes, mtu: link.mtu)
-        duplication = Probability(partsPerMillion: UInt32(clamping: link.duplicatePartsPerMillion))
-        reordering = Probability(partsPerMillion: UInt32(clamping: link.reorderPartsPerMillion))
-        corruption = Probability(partsPerMillion: UInt32(clamping: link.corruptPartsPerMillion))
-    }
-}
-
 extension ScenarioRun {
     /// Lines for a person: what the run moved.
     public var details: String {
@@ -258,7 +236,15 @@ extension ScenarioRun {
             nodes     \(runningCount) running, \(enrolledCount) enrolled
             tunnels   \(peers.up) of \(peers.all) ends up, \(handshakes) handshakes
             packets   \(network.sent) sent, \(network.delivered) delivered, \(network.lost) lost, \
-            \(network.partitionDropped) cut, \(network.queueDropped) queue-dropped
+            \(network.partitionDropped) cut, \(network.queueDropped) queue-dropped\(rareDrops(network))
             """
+    }
+
+    private func rareDrops(_ network: NetworkCounters) -> String {
+        [
+            (network.burstLost, "lost in bursts"), (network.mtuDropped, "too large"),
+            (network.blackHoleDropped, "in black holes"), (network.natDropped, "dropped by NATs"),
+            (network.unroutable, "unroutable"),
+        ].filter { $0.0 > 0 }.map { ", \($0.0) \($0.1)" }.joined()
     }
 }

@@ -214,6 +214,8 @@ struct StreamPacket {
     var from: Int32
     var to: Int32
     var destination: Endpoint
+    /// As the receiver sees it.
+    var source = Endpoint(address: IPAddress(v4: 0), port: 0)
     /// Segments that arrive with it, all counted as one event.
     var segments: Int = 0
     var wireBytes: Int = 0

@@ -42,7 +42,7 @@ extension VirtualStreams {
     }
 
     private func segmentSize(_ end: StreamEnd) -> Int {
-        guard let to = world.network.ownerIndex(end.remote.address) else { return 1400 }
+        guard let to = world.network.receiver(.tcp, at: end.remote) else { return 1400 }
         return max(16, min(1448, world.network.mtu(end.host, to) - VirtualStreams.headerBytes))
     }
 
@@ -57,10 +57,11 @@ extension VirtualStreams {
         end.transmissionCount += 1
         end.flights[position].order = end.transmissionCount
         let bytes = flight.bytes * missing / flight.segments
-        guard let passage = pass(end, segments: missing, bytes: bytes) else { return }
+        guard let passage = pass(end, segments: missing, bytes: bytes, opens: false) else { return }
         var packet = StreamPacket(
             kind: .data, side: UInt8(side), slot: Int32(connection.slot), generation: connection.generation,
             from: Int32(end.host), to: Int32(passage.to), destination: end.remote)
+        packet.source = passage.source
         packet.segments = passage.segments
         packet.wireBytes = passage.segments * (bytes / missing + VirtualStreams.headerBytes)
         packet.flight = end.firstFlight + Int64(position)
@@ -72,20 +73,27 @@ extension VirtualStreams {
 
     /// A packet has arrived.
     func arrive(slot: Int) {
-        let packet = takePacket(slot)
+        var packet = takePacket(slot)
         guard Int(packet.slot) < connections.count, let connection = connections[Int(packet.slot)],
             connection.generation == packet.generation
         else { return }
         let side = 1 - Int(packet.side)
         if packet.kind == .resume { return resume(connection, Int(packet.side)) }
         let packets = packet.kind == .data ? packet.segments : 1
+        let isOwned = world.network.owns(Int(packet.to), packet.destination.address)
+        if !isOwned, world.network.translation != nil {
+            guard
+                let arrival = world.network.arrive(.tcp, source: packet.source, destination: packet.destination)
+            else { return }
+            // A mapping that belongs to another's connection by now.
+            if let end = connection.end(side), end.host != arrival.host { return world.network.countUnroutable() }
+            (packet.to, packet.destination) = (Int32(arrival.host), arrival.destination)
+        }
         guard
             world.network.admit(
-                from: Int(packet.from), to: Int(packet.to), wireBytes: packet.wireBytes, packets: packets)
+                from: Int(packet.from), to: Int(packet.to), wireBytes: packet.wireBytes, packets: packets, .tcp)
         else { return }
-        guard world.network.owns(Int(packet.to), packet.destination.address) else {
-            return world.network.countUnroutable()
-        }
+        guard isOwned || world.network.translation != nil else { return world.network.countUnroutable() }
         world.trace.record(
             .streamPacket, host: packet.to, at: world.nowNanoseconds,
             UInt64(packet.kind.rawValue) << 32 | UInt64(packet.slot), UInt64(bitPattern: packet.flight))
@@ -112,7 +120,7 @@ extension VirtualStreams {
         if connection.server == nil || connection.server?.state == .gone {
             let listener = listener(host, packet.destination.port)
             let server = StreamEnd(
-                host: host, local: packet.destination, remote: connection.client.local,
+                host: host, local: packet.destination, remote: packet.source,
                 state: listener == nil ? .gone : .handshaking, options: nil, listener: listener,
                 userTimeout: .nanoseconds(connection.client.userTimeout))
             connection.server = server

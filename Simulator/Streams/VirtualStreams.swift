@@ -228,34 +228,60 @@ public final class VirtualStreams {
         return packets[slot]
     }
 
-    /// Passes `segments` packets of `bytes` in all through the link; returns how many arrive, and when the last does.
-    func pass(_ end: StreamEnd, segments: Int, bytes: Int) -> (segments: Int, arrival: Int64, to: Int)? {
-        guard let to = world.network.ownerIndex(end.remote.address), world.network.owns(end.host, end.local.address)
-        else {
-            world.network.countUnroutable()
+    /// What became of packets at their sending.
+    struct StreamPassage {
+        /// How many arrive, and when the last does.
+        var segments: Int
+        var arrival: Int64
+        var to: Int
+        /// Their source, as the receiver sees it.
+        var source: Endpoint
+    }
+
+    /// Passes `segments` packets of `bytes` in all through the link; nil when none arrives. Only what `opens` a connection
+    /// makes a mapping in a translator on the way.
+    func pass(_ end: StreamEnd, segments: Int, bytes: Int, opens: Bool) -> StreamPassage? {
+        let network = world.network!
+        guard network.owns(end.host, end.local.address) else {
+            network.countUnroutable()
             return nil
         }
-        var arrived = 0
-        var last: Int64 = 0
+        var passage = StreamPassage(segments: 0, arrival: 0, to: -1, source: end.local)
+        if network.translation == nil {
+            guard let owner = network.ownerIndex(end.remote.address) else {
+                network.countUnroutable()
+                return nil
+            }
+            passage.to = owner
+        } else {
+            guard
+                let departure = network.depart(
+                    .tcp, from: end.host, source: end.local, destination: end.remote, opens: opens)
+            else { return nil }
+            (passage.to, passage.source) = (departure.to, departure.source)
+        }
         let share = bytes / segments + VirtualStreams.headerBytes
         for _ in 0..<segments {
-            let passage = world.network.pass(from: end.host, to: to, wireBytes: share)
-            if passage.arrival >= 0, !passage.corrupted {
-                arrived += 1
-                last = max(last, passage.arrival)
+            let one = network.pass(from: end.host, to: passage.to, wireBytes: share, .tcp)
+            if one.arrival >= 0, !one.corrupted {
+                passage.segments += 1
+                passage.arrival = max(passage.arrival, one.arrival)
             }
         }
-        return arrived > 0 ? (arrived, last, to) : nil
+        return passage.segments > 0 ? passage : nil
     }
 
     /// Sends a packet without data, once.
     func sendControl(
         _ connection: StreamConnection, _ side: Int, _ kind: StreamPacket.Kind, about data: StreamPacket? = nil
     ) {
-        guard let end = connection.end(side), let passage = pass(end, segments: 1, bytes: 0) else { return }
+        guard let end = connection.end(side), let passage = pass(end, segments: 1, bytes: 0, opens: kind == .syn) else {
+            return
+        }
         var packet = StreamPacket(
             kind: kind, side: UInt8(side), slot: Int32(connection.slot), generation: connection.generation,
             from: Int32(end.host), to: Int32(passage.to), destination: end.remote)
+        packet.source = passage.source
         packet.wireBytes = VirtualStreams.headerBytes
         packet.flight = data?.flight ?? -1
         packet.transmission = data?.transmission ?? 0

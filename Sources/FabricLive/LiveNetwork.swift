@@ -120,8 +120,11 @@ final class LiveNetwork {
         for partition in partitions {
             let (from, to) = (addresses(of: partition.from), addresses(of: partition.to))
             if from.isEmpty || to.isEmpty { continue }
-            rules.append("ip saddr \(set(from)) ip daddr \(set(to)) counter drop")
-            if partition.isSymmetric { rules.append("ip saddr \(set(to)) ip daddr \(set(from)) counter drop") }
+            let only = partition.only.map { " ip protocol \($0.rawValue)" } ?? ""
+            rules.append("ip saddr \(set(from)) ip daddr \(set(to))\(only) counter drop")
+            if partition.isSymmetric {
+                rules.append("ip saddr \(set(to)) ip daddr \(set(from))\(only) counter drop")
+            }
         }
         rules += ["}", "}"]
         try bed.router.command(["nft", "-f", "-"], input: rules.joined(separator: "\n") + "\n")

@@ -54,6 +54,9 @@ public enum LivePlan {
         case .moveClock: "clocks are moved"
         case .loseAnswers: "answers are lost"
         case .startFlow: "flows run"
+        case .swizzle: "a swizzle draws from the seed"
+        case .readdress: "addresses change"
+        case .rebind: "NATs are rebound"
         }
     }
 

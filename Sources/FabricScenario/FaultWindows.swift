@@ -2,7 +2,7 @@ internal import FabricCore
 
 /// When which node is in a fault, read off the timeline: what a healthy core is judged by.
 ///
-/// In a fault are: a crashed node; of a partition, the side that is cut from the control plane, and when that is on neither
+/// In a fault are: a crashed node; whoever a swizzle may cut off, all the while; of a partition, also one of UDP or TCP alone, the side that is cut from the control plane, and when that is on neither
 /// side, the smaller one (the first of two equal ones). Changed links and moved clocks are no faults in this sense: the
 /// fabric must stand them. A node that is not switched on yet is in no fault.
 public struct FaultWindows: Sendable {
@@ -12,10 +12,13 @@ public struct FaultWindows: Sendable {
     public init(_ plan: Plan) {
         windows = plan.nodes.map { _ in [] }
         var open: [(key: Int, nodes: [Int], from: Duration)] = []
+        /// When swizzles end by themselves; by key only.
+        var ends: [Int: Duration] = [:]
         func close(_ keys: [Int], _ nodes: [Int]?, _ time: Duration, _ windows: inout [[(Duration, Duration)]]) {
             for index in open.indices where keys.contains(open[index].key) {
                 let ended = nodes.map { nodes in open[index].nodes.filter { nodes.contains($0) } } ?? open[index].nodes
-                for node in ended { windows[node].append((open[index].from, time)) }
+                let until = min(time, ends[open[index].key] ?? time)
+                for node in ended { windows[node].append((open[index].from, until)) }
                 open[index].nodes.removeAll { ended.contains($0) }
             }
             open.removeAll { $0.nodes.isEmpty }
@@ -27,11 +30,17 @@ public struct FaultWindows: Sendable {
             case .crash(let nodes): open.append((-1, nodes, step.time))
             case .restart(let nodes): close([-1], nodes, step.time, &found)
             case .cut(let partition): open.append((partition.id, Self.cutOff(partition, plan), step.time))
+            case .swizzle(let swizzle):
+                open.append((swizzle.id, Self.cutOff(swizzle.target, plan), step.time))
+                ends[swizzle.id] = step.time + swizzle.duration
             case .heal(let ids): close(ids, nil, step.time, &found)
             default: break
             }
         }
-        for entry in open { for node in entry.nodes { found[node].append((entry.from, plan.duration + .seconds(1))) } }
+        for entry in open {
+            let until = ends[entry.key] ?? plan.duration + .seconds(1)
+            for node in entry.nodes { found[node].append((entry.from, until)) }
+        }
         windows = found.map { $0.map { (from: $0.0, until: $0.1) } }
     }
 
@@ -39,6 +48,16 @@ public struct FaultWindows: Sendable {
         if partition.from.control { return partition.to.nodes }
         if partition.to.control { return partition.from.nodes }
         return partition.to.nodes.count < partition.from.nodes.count ? partition.to.nodes : partition.from.nodes
+    }
+
+    /// When the control plane's place may be cut off, everybody else may lose it.
+    private static func cutOff(_ target: SwizzleTarget, _ plan: Plan) -> [Int] {
+        switch target {
+        case .nodes(let nodes): nodes
+        case .places(let places):
+            places.contains(plan.controlPlace)
+                ? Array(plan.nodes.indices) : plan.nodes.indices.filter { places.contains(plan.nodes[$0].place) }
+        }
     }
 
     public func isInFault(_ node: Int, at time: Duration) -> Bool {

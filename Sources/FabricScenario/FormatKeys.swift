@@ -12,10 +12,12 @@ enum FormatKeys {
             ("scenario", keys(ScenarioHeader.CodingKeys.self)),
             ("world", keys(WorldSection.CodingKeys.self)),
             ("link", link),
+            ("bursts", keys(BurstsEntry.CodingKeys.self)),
             ("linkBetween", keys(LinkBetween.CodingKeys.self) + link),
             ("control", keys(ControlEntry.CodingKeys.self)),
             ("cluster", keys(ClusterEntry.CodingKeys.self)),
             ("group", keys(GroupEntry.CodingKeys.self)),
+            ("nat", keys(NATEntry.CodingKeys.self)),
             ("clockSetting", keys(ClockSetting.CodingKeys.self)),
             ("selectorObject", keys(Selector.CodingKeys.self)),
             ("step", keys(StepEntry.CodingKeys.self) + keys(ActionEntry.CodingKeys.self)),
@@ -31,6 +33,10 @@ enum FormatKeys {
             ("clock", keys(ClockEntry.CodingKeys.self)),
             ("loseAnswers", keys(LoseAnswersEntry.CodingKeys.self)),
             ("flow", keys(FlowEntry.CodingKeys.self)),
+            ("swizzle", keys(SwizzleEntry.CodingKeys.self)),
+            ("block", keys(BlockEntry.CodingKeys.self)),
+            ("readdress", keys(ReaddressEntry.CodingKeys.self)),
+            ("rebind", keys(RebindEntry.CodingKeys.self)),
             (
                 "expectation",
                 keys(ExpectationEntry.FormKeys.self) + keys(ExpectationEntry.CodingKeys.self)

@@ -21,6 +21,8 @@ public struct Plan: Sendable, Hashable {
     public var cluster: ClusterSettings
     public var groups: [PlannedGroup]
     public var nodes: [PlannedNode]
+    /// Address translators; one stands behind another that comes before it.
+    public var nats: [PlannedNAT] = []
     /// Token names in order of creation; steps refer to them by index.
     public var tokens: [PlannedToken]
     public var flows: [PlannedFlow]
@@ -53,20 +55,28 @@ public struct PlannedLink: Sendable, Hashable {
 
 /// How packets fare in one direction; both directions of a link are alike.
 public struct LinkProperties: Sendable, Hashable {
-    /// Each packet takes `delay` and a uniform draw below `jitter`.
+    /// Each packet takes `delay` and a random part that `jitter` measures and `shape` spreads.
     public var delay: Duration
     public var jitter: Duration
+    public var shape: JitterShape = .uniform
     /// Shares in parts per million.
     public var lossPartsPerMillion: Int64 = 0
     public var duplicatePartsPerMillion: Int64 = 0
     public var reorderPartsPerMillion: Int64 = 0
     public var corruptPartsPerMillion: Int64 = 0
+    public var bursts: PlannedBursts?
+    /// How much longer packets take that are held back.
+    public var reorderBy = LinkProperties.defaultReorderBy
     /// Bits per second; nil for no limit.
     public var bitsPerSecond: Int64?
     /// What waits for the line at most; means nothing without a rate.
     public var queueBytes = 256 << 10
     /// The largest IP packet.
     public var mtu = 1500
+    /// Larger packets vanish, and nobody is told; less than `mtu`.
+    public var blackHoleBytes: Int?
+
+    public static let defaultReorderBy = Duration.milliseconds(5)
 
     public init(delay: Duration, jitter: Duration) {
         self.delay = delay
@@ -144,6 +154,8 @@ public struct PlannedPartition: Sendable, Hashable {
     public var from: EndpointSet
     public var to: EndpointSet
     public var isSymmetric: Bool
+    /// Only packets of this protocol are dropped; nil for all. The sides may overlap then.
+    public var only: PacketProtocol?
 }
 
 public struct PlannedStep: Sendable, Hashable {
@@ -165,10 +177,15 @@ public struct PlannedStep: Sendable, Hashable {
         case approve(nodes: [Int])
         case reject(nodes: [Int])
         case cut(PlannedPartition)
-        /// Ends the partitions with these identifiers; one that has ended already stays so.
+        case swizzle(PlannedSwizzle)
+        /// Ends the partitions and swizzles with these identifiers; one that has ended already stays so.
         case heal(partitions: [Int])
         /// The links are from now on as said, whole.
         case setLinks([PlannedLink])
+        /// The nodes have other underlay addresses from now on; their agents are told, or find out.
+        case readdress(nodes: [Int], told: Bool)
+        /// Indices into `Plan.nats`: they forget their mappings, and may have another outer address.
+        case rebind(nats: [Int], newAddress: Bool)
         /// Power is lost: what was not synced is gone.
         case crash(nodes: [Int])
         /// Crashed nodes come up again with what their disks hold.

@@ -61,10 +61,10 @@ extension PlanText {
         case .enrol(let list, let token): return "enrol: {nodes: \(selector(list)), token: \(plan.tokens[token].name)}"
         case .approve(let list): return "approve: {nodes: \(selector(list))}"
         case .reject(let list): return "reject: {nodes: \(selector(list))}"
-        case .cut(let cut):
-            return cut.isSymmetric
-                ? "partition: {between: [\(selector(cut.from)), \(selector(cut.to))]}"
-                : "partition: {from: \(selector(cut.from)), to: \(selector(cut.to))}"
+        case .cut(let cut): return self.cut(cut)
+        case .swizzle(let swizzle): return self.swizzle(swizzle)
+        case .readdress(let list, let told): return "readdress: {nodes: \(selector(list)), told: \(told)}"
+        case .rebind(let nats, let newAddress): return rebind(nats, newAddress)
         case .heal(let partitions):
             let names = partitions.map { cuts[$0] ?? "\($0)" }
             return "heal: {step: " + (names.count == 1 ? names[0] : "[" + names.joined(separator: ", ") + "]") + "}"
@@ -92,7 +92,7 @@ extension PlanText {
         let labels = stepLabels()
         var cuts: [Int: String] = [:]
         for (index, step) in plan.steps.enumerated() {
-            if case .cut(let cut) = step.action { cuts[cut.id] = labels[index] }
+            if let id = step.action.partitionID { cuts[id] = labels[index] }
         }
         return plan.steps.enumerated().map { index, step in
             let label = labels[index].map { "label: \($0), " } ?? ""
@@ -108,7 +108,7 @@ extension PlanText {
         for case .heal(let partitions) in plan.steps.map(\.action) { healed.formUnion(partitions) }
         var number = 0
         for (index, step) in plan.steps.enumerated() {
-            guard case .cut(let cut) = step.action, labels[index] == nil, healed.contains(cut.id) else { continue }
+            guard let id = step.action.partitionID, labels[index] == nil, healed.contains(id) else { continue }
             var name: String
             repeat {
                 number += 1
@@ -142,8 +142,11 @@ extension PlanText {
         ] where share > 0 || share != other { parts.append("\(name): \(Ratio(partsPerMillion: share))") }
         if let rate = link.bitsPerSecond {
             parts.append("rate: \(BitRate(bitsPerSecond: rate)), queue: \(ByteSize(bytes: link.queueBytes))")
+        } else if base.bitsPerSecond != nil {
+            parts.append("rate: none")
         }
         if link.mtu != base.mtu || link.mtu != 1500 { parts.append("mtu: \(link.mtu)B") }
+        parts += faults(link, over: base)
         return parts.joined(separator: ", ")
     }
 
@@ -302,6 +305,7 @@ extension Plan {
                 + "probe: \(Span(cluster.probe)), certificate-lifetime: \(Span(cluster.certificateLifetime))}")
         lines.append("nodes:")
         for group in groups { lines += groupLines(group) }
+        if !nats.isEmpty { lines += ["nats:"] + text.nats().map { "  " + $0 } }
         return lines
     }
 

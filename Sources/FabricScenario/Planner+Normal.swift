@@ -20,6 +20,7 @@ extension Planner {
                 flowNumbers[flow] = newFlows.count
                 newFlows.append(plan.flows[flow])
             case .cut(let cut): partitionNumbers[cut.id] = partitionNumbers.count
+            case .swizzle(let swizzle): partitionNumbers[swizzle.id] = partitionNumbers.count
             case .heal(let ids):
                 let begun = ids.filter { partitionNumbers[$0] != nil }
                 if begun.isEmpty {
@@ -47,6 +48,9 @@ extension Planner {
             case .cut(var cut):
                 cut.id = partitionNumbers[cut.id]!
                 plan.steps[index].action = .cut(cut)
+            case .swizzle(var swizzle):
+                swizzle.id = partitionNumbers[swizzle.id]!
+                plan.steps[index].action = .swizzle(swizzle)
             case .heal(let ids):
                 plan.steps[index].action = .heal(partitions: ids.map { partitionNumbers[$0]! }.sorted())
             default: break

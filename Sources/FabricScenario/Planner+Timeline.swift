@@ -41,8 +41,8 @@ extension Planner {
             if entry.every != nil { refuse(over, "“over” and “every” exclude each other") }
             if start + spread > plan.duration { refuse(over, pastTheEnd(start + spread)) }
             switch entry.action {
-            case .enrol, .crash, .restart: break
-            default: refuse(over, "“over” spreads nodes, so it goes with enrol, crash and restart only")
+            case .enrol, .crash, .restart, .readdress: break
+            default: refuse(over, "“over” spreads nodes, so it goes with enrol, crash, restart and readdress only")
             }
             end = start + spread
         }
@@ -103,7 +103,7 @@ extension Planner {
 
     // MARK: What
 
-    private mutating func emit(_ action: PlannedStep.Action, at time: Duration, _ step: Located<StepEntry>) {
+    mutating func emit(_ action: PlannedStep.Action, at time: Duration, _ step: Located<StepEntry>) {
         plan.steps.append(
             PlannedStep(
                 time: time, order: plan.steps.count, label: step.value.label?.value, action: action,
@@ -147,6 +147,13 @@ extension Planner {
             emit(.loseAnswers(entry.request, count: count), at: start, step)
             liveCannot("answers are lost", step.position)
         case .flow(let entry): return addFlow(entry, step, start)
+        case .swizzle(let entry): return addSwizzle(entry, step, start)
+        case .block(let entry): return addBlock(entry, step, start)
+        case .readdress(let entry):
+            let told = entry.told ?? true
+            spreadOut(select(entry.nodes), start, spread, step) { .readdress(nodes: $0, told: told) }
+            liveCannot("addresses change", step.position)
+        case .rebind(let entry): addRebind(entry, step, start)
         }
         return start + spread
     }
@@ -190,7 +197,7 @@ extension Planner {
     }
 
     /// The end of what lasts `for` a while; nil when nothing is said.
-    private mutating func ending(_ duration: Located<Span>?, from start: Duration) -> Duration? {
+    mutating func ending(_ duration: Located<Span>?, from start: Duration) -> Duration? {
         guard let duration else { return nil }
         if duration.value.duration <= .zero { refuse(duration, "“for” is a positive duration") }
         let end = start + duration.value.duration
@@ -251,10 +258,7 @@ extension Planner {
             (from, to) = (endpoints(between.value[0]), endpoints(between.value[1]))
         } else if let name = entry.place {
             guard let place = place(name.value, name) else { return start }
-            from.nodes = plan.nodes.indices.filter { plan.nodes[$0].place == place }
-            to.nodes = plan.nodes.indices.filter { plan.nodes[$0].place != place }
-            from.control = plan.controlPlace == place
-            to.control = !from.control
+            (from, to) = sides(of: place)
             if from.nodes.isEmpty, !from.control { refuse(name, "nothing is in “\(name.value)”") }
         } else {
             guard let a = entry.from, let b = entry.to else {
@@ -265,15 +269,14 @@ extension Planner {
         }
         var isInFrom = [Bool](repeating: false, count: plan.nodes.count)
         for node in from.nodes { isInFrom[node] = true }
-        if from.control && to.control || to.nodes.contains(where: { isInFrom[$0] }) {
+        // A firewall stands before a host, whoever talks to it.
+        if entry.only == nil, from.control && to.control || to.nodes.contains(where: { isInFrom[$0] }) {
             refuse(step, "the two sides of a partition have members in common")
         }
-        let partition = PlannedPartition(id: partitionCount, from: from, to: to, isSymmetric: entry.from == nil)
-        partitionCount += 1
-        emit(.cut(partition), at: start, step)
-        guard let end = ending(entry.duration, from: start) else { return start }
-        emit(.heal(partitions: [partition.id]), at: end, step)
-        return end
+        return addCut(
+            PlannedPartition(
+                id: partitionCount, from: from, to: to, isSymmetric: entry.from == nil, only: entry.only),
+            entry.duration, step, start)
     }
 
     private mutating func addHeal(_ entry: HealEntry, _ step: Located<StepEntry>, _ time: Duration) {
@@ -362,6 +365,7 @@ extension Planner {
         var states = [State](repeating: .off, count: plan.nodes.count)
         var created = [Bool](repeating: false, count: plan.tokens.count)
         var controlRuns = true
+        var inForce: [Int] = []
         for step in plan.steps {
             func refused(_ message: String) {
                 var problem = DocumentError(message)
@@ -373,6 +377,15 @@ extension Planner {
             }
             switch step.action {
             case .createToken(let token): created[token] = true
+            case .cut(let partition):
+                inForce.append(partition.id)
+                if inForce.count == ScenarioLimits.maximumPartitions + 1 {
+                    refused(
+                        "more than \(ScenarioLimits.maximumPartitions) partitions are in force at \(Span(step.time))")
+                }
+            case .heal(let partitions):
+                let healed = Set(partitions)
+                inForce.removeAll { healed.contains($0) }
             case .revokeToken(let token), .enrol(_, let token):
                 if !created[token] {
                     refused(

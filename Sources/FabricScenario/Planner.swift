@@ -30,6 +30,7 @@ struct Planner {
         readLinks()
         readCluster()
         readGroups()
+        if problems.isEmpty { readNATs() }
         // What follows names nodes and places; without them every line would be a problem.
         guard problems.isEmpty else { return plan }
         readTimeline()
@@ -187,7 +188,7 @@ struct Planner {
         if let share = entry.duplicate { link.duplicatePartsPerMillion = share.partsPerMillion }
         if let share = entry.reorder { link.reorderPartsPerMillion = share.partsPerMillion }
         if let share = entry.corrupt { link.corruptPartsPerMillion = share.partsPerMillion }
-        if let rate = entry.rate { link.bitsPerSecond = rate.bitsPerSecond }
+        if let rate = entry.rate { link.bitsPerSecond = rate.value?.bitsPerSecond }
         if let queue = entry.queue {
             link.queueBytes = queue.bytes
             if link.bitsPerSecond == nil {
@@ -199,6 +200,7 @@ struct Planner {
             link.mtu = mtu.bytes
             if !(576...65_535).contains(mtu.bytes) { refuse("an MTU is from 576B to 65535B", position, path) }
         }
+        readFaults(entry, into: &link, position, path)
         return link
     }
 

@@ -14,6 +14,11 @@ public enum ScenarioLimits {
     public static let maximumExpectations = 1_000
     /// Pairs of one flow.
     public static let maximumFlowPairs = 1_000
+    public static let maximumNATs = 10_000
+    /// NATs behind NATs.
+    public static let maximumNATDepth = 8
+    /// Partitions in force at once.
+    public static let maximumPartitions = 1_000
     /// Problems that are reported at once.
     public static let maximumProblems = 20
 }

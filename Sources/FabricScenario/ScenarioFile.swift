@@ -71,8 +71,9 @@ struct WorldSection: Decodable, Sendable {
     var control: Located<ControlEntry>?
     var cluster: Located<ClusterEntry>?
     var nodes: Located<[Located<GroupEntry>]>
+    var nats: [Located<NATEntry>]?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case places, link, links, control, cluster, nodes }
+    enum CodingKeys: String, CodingKey, CaseIterable { case places, link, links, control, cluster, nodes, nats }
 }
 
 /// Places by name: a list of names, or an object whose values say how the network inside each is.
@@ -94,16 +95,23 @@ struct PlaceList: Decodable, Sendable {
 struct LinkEntry: Decodable, Sendable {
     var delay: Span?
     var jitter: Span?
+    var shape: JitterShape?
     var loss: Ratio?
+    var bursts: BurstsEntry?
     var duplicate: Ratio?
     var reorder: Ratio?
+    var reorderBy: Span?
     var corrupt: Ratio?
-    var rate: BitRate?
+    var rate: OrNone<BitRate>?
     var queue: ByteSize?
     var mtu: ByteSize?
+    var blackHole: OrNone<ByteSize>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case delay, jitter, loss, duplicate, reorder, corrupt, rate, queue, mtu
+        case delay, jitter, shape, loss, bursts, duplicate, reorder
+        case reorderBy = "reorder-by"
+        case corrupt, rate, queue, mtu
+        case blackHole = "black-hole"
     }
 
     init() {}
@@ -120,18 +128,23 @@ struct LinkEntry: Decodable, Sendable {
     init(from container: KeyedDecodingContainer<CodingKeys>) throws {
         delay = try container.decodeIfPresent(Span.self, forKey: .delay)
         jitter = try container.decodeIfPresent(Span.self, forKey: .jitter)
+        shape = try container.decodeIfPresent(JitterShape.self, forKey: .shape)
         loss = try container.decodeIfPresent(Ratio.self, forKey: .loss)
+        bursts = try container.decodeIfPresent(BurstsEntry.self, forKey: .bursts)
         duplicate = try container.decodeIfPresent(Ratio.self, forKey: .duplicate)
         reorder = try container.decodeIfPresent(Ratio.self, forKey: .reorder)
+        reorderBy = try container.decodeIfPresent(Span.self, forKey: .reorderBy)
         corrupt = try container.decodeIfPresent(Ratio.self, forKey: .corrupt)
-        rate = try container.decodeIfPresent(BitRate.self, forKey: .rate)
+        rate = try container.decodeIfPresent(OrNone<BitRate>.self, forKey: .rate)
         queue = try container.decodeIfPresent(ByteSize.self, forKey: .queue)
         mtu = try container.decodeIfPresent(ByteSize.self, forKey: .mtu)
+        blackHole = try container.decodeIfPresent(OrNone<ByteSize>.self, forKey: .blackHole)
     }
 
     var isEmpty: Bool {
-        delay == nil && jitter == nil && loss == nil && duplicate == nil && reorder == nil && corrupt == nil
-            && rate == nil && queue == nil && mtu == nil
+        delay == nil && jitter == nil && shape == nil && loss == nil && bursts == nil && duplicate == nil
+            && reorder == nil && reorderBy == nil && corrupt == nil && rate == nil && queue == nil && mtu == nil
+            && blackHole == nil
     }
 }
 

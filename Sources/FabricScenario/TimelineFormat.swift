@@ -39,6 +39,10 @@ enum ActionEntry: Decodable, Sendable {
     case clock(ClockEntry)
     case loseAnswers(LoseAnswersEntry)
     case flow(FlowEntry)
+    case swizzle(SwizzleEntry)
+    case block(BlockEntry)
+    case readdress(ReaddressEntry)
+    case rebind(RebindEntry)
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case token
@@ -49,6 +53,7 @@ enum ActionEntry: Decodable, Sendable {
         case clock
         case loseAnswers = "lose-answers"
         case flow
+        case swizzle, block, readdress, rebind
     }
 
     init(from decoder: any Decoder) throws {
@@ -74,6 +79,10 @@ enum ActionEntry: Decodable, Sendable {
         case .clock: self = .clock(try decode(ClockEntry.self))
         case .loseAnswers: self = .loseAnswers(try decode(LoseAnswersEntry.self))
         case .flow: self = .flow(try decode(FlowEntry.self))
+        case .swizzle: self = .swizzle(try decode(SwizzleEntry.self))
+        case .block: self = .block(try decode(BlockEntry.self))
+        case .readdress: self = .readdress(try decode(ReaddressEntry.self))
+        case .rebind: self = .rebind(try decode(RebindEntry.self))
         }
     }
 }
@@ -151,10 +160,11 @@ struct PartitionEntry: Decodable, Sendable {
     var place: Located<String>?
     var from: Selector?
     var to: Selector?
+    var only: PacketProtocol?
     var duration: Located<Span>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case between, place, from, to
+        case between, place, from, to, only
         case duration = "for"
     }
 }

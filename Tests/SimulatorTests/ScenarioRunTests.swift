@@ -5,7 +5,10 @@ import Simulator
 import Testing
 
 /// The shipped scenarios that finish in seconds even in a debug build.
-private let small = ["two-sites", "token-replay", "lost-answer-enrolment"]
+private let small = [
+    "two-sites", "token-replay", "lost-answer-enrolment", "nat-behaviours", "swizzled-partition", "bursty-loss",
+    "mtu-black-hole",
+]
 
 private func plan(_ name: String, seed: UInt64? = nil) throws -> Plan {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -44,8 +44,10 @@ private final class Swarm {
     var cuts: [PartitionID] = []
     var refused = 0
     let random: SeededRandom
+    var nats: [NATID] = []
 
-    init(seed: UInt64) {
+    /// With translators, three of the five stand behind one, one of them behind two.
+    init(seed: UInt64, translators: Bool = false) {
         world = World(seed: seed, epoch: WallTime(seconds: 1_700_000_000))
         random = world.random("swarm")
         var link = LinkProfile(
@@ -60,6 +62,15 @@ private final class Swarm {
             member.id = world.addHost(member, name: "n\(index)", place: PlaceID(index: index % 2))
             world.start(member.id, at: .zero)
             members.append(member)
+        }
+        if translators {
+            var behaviour = NATBehaviour()
+            behaviour.ports = .random
+            behaviour.table = 12
+            behaviour.tcpLifetime = .seconds(40)
+            let outer = world.network.addNAT("outer", behaviour, behind: nil)
+            nats = [outer, world.network.addNAT("inner", behaviour, behind: outer)]
+            for (member, nat) in [(0, 0), (1, 0), (2, 1)] { world.network.putBehind(nats[nat], members[member].id) }
         }
         _ = world.run(until: .zero)
     }
@@ -96,6 +107,8 @@ private final class Swarm {
             let from: NetworkSelector = random.below(2) == 0 ? .host(member.id) : .place(PlaceID(index: 0))
             cuts.append(
                 world.network.cut(Partition(from: from, to: .everything, oneWay: random.below(2) == 0)))
+        case ..<96 where !nats.isEmpty:
+            world.network.rebind(nats[Int(random.below(2))], newAddress: random.below(2) == 0)
         case ..<99: if let cut = cuts.popLast() { world.network.heal(cut) }
         default: _ = world.network.move(member.id, to: PlaceID(index: Int(random.below(2))))
         }
@@ -106,9 +119,9 @@ private final class Swarm {
 @Suite struct SwarmTests {
     @Test(
         "whatever happens, streams stay in order, and all ends are gone at last",
-        arguments: 1...25 as ClosedRange<UInt64>)
-    func streams(seed: UInt64) {
-        let swarm = Swarm(seed: seed)
+        arguments: 1...25 as ClosedRange<UInt64>, [false, true])
+    func streams(seed: UInt64, translators: Bool) {
+        let swarm = Swarm(seed: seed, translators: translators)
         for _ in 0..<3000 { swarm.step() }
         #expect(swarm.members.map(\.wrong) == [0, 0, 0, 0, 0])
         #expect(swarm.members.contains { $0.received.values.contains { $0.count > 5 } })
