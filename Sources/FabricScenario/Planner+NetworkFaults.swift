@@ -39,7 +39,8 @@ extension Planner {
         }
     }
 
-    private mutating func bursts(_ entry: BurstsEntry, _ position: DocumentPosition?, _ path: String) -> PlannedBursts? {
+    private mutating func bursts(_ entry: BurstsEntry, _ position: DocumentPosition?, _ path: String) -> PlannedBursts?
+    {
         guard let share = entry.share, let mean = entry.mean else { return nil }
         if !(1...990_000).contains(share.partsPerMillion) {
             refuse("bursts take more than 0% and at most 99% of the time; for more, use “loss”", position, path)
@@ -201,7 +202,8 @@ extension Planner {
         }
         let duration = entry.duration.value.duration
         let end = ending(entry.duration, from: start) ?? start
-        let cutting = entry.cutting?.value.duration ?? (entry.healing.map { duration - $0.value.duration } ?? duration / 2)
+        let cutting =
+            entry.cutting?.value.duration ?? (entry.healing.map { duration - $0.value.duration } ?? duration / 2)
         let healing = entry.healing?.value.duration ?? duration - cutting
         if cutting < .zero || healing < .zero || cutting + healing > duration {
             refuse(

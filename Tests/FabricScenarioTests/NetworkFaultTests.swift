@@ -5,7 +5,8 @@ import Testing
 
 /// `base` with these lines in its world.
 private func world(_ lines: String, steps: String = "") -> String {
-    with(steps).replacing("timeline:\n", with: lines.split(separator: "\n").map { "  \($0)\n" }.joined() + "timeline:\n")
+    with(steps).replacing(
+        "timeline:\n", with: lines.split(separator: "\n").map { "  \($0)\n" }.joined() + "timeline:\n")
 }
 
 @Suite struct NetworkFaultTests {
@@ -164,10 +165,10 @@ private func world(_ lines: String, steps: String = "") -> String {
                         + "- at: 30s\n  swizzle: { places: [south, north], for: 20s, cutting: 4s }\n"
                         + "- at: 40s\n  heal: { step: s }",
                     expect: "- within: 5s\n  after: s.end\n  that: { enrolled: all }")) == [
-                "5s swizzle: {nodes: edge, for: 20s, cutting: 10s, healing: 10s}",
-                "30s swizzle: {places: [north, south], for: 20s, cutting: 4s, healing: 16s}",
-                "40s heal: {step: 0}",
-            ])
+                    "5s swizzle: {nodes: edge, for: 20s, cutting: 10s, healing: 10s}",
+                    "30s swizzle: {places: [north, south], for: 20s, cutting: 4s, healing: 16s}",
+                    "40s heal: {step: 0}",
+                ])
         let window = try plan(
             with(
                 "- at: 5s\n  label: s\n  swizzle: { nodes: edge, for: 20s }",
@@ -197,9 +198,9 @@ private func world(_ lines: String, steps: String = "") -> String {
                 with(
                     "- at: 5s\n  readdress: { nodes: hub, told: false }\n"
                         + "- at: 10s\n  over: 4s\n  readdress: { nodes: \"edge[1..2]\" }")) == [
-                "5s readdress: {nodes: hub, told: false}", "10s readdress: {nodes: edge-1, told: true}",
-                "12s readdress: {nodes: edge-2, told: true}",
-            ])
+                    "5s readdress: {nodes: hub, told: false}", "10s readdress: {nodes: edge-1, told: true}",
+                    "12s readdress: {nodes: edge-2, told: true}",
+                ])
     }
 
     @Test func `a rebinding names all NATs of a name, or those before some nodes`() throws {
@@ -210,8 +211,8 @@ private func world(_ lines: String, steps: String = "") -> String {
                     nats,
                     steps: "- at: 5s\n  rebind: { nat: n }\n- at: 6s\n  rebind: { nat: n, nodes: edge-2, address: new }"
                 )) == [
-                "5s rebind: {nat: n, address: same}", "6s rebind: {nat: n, nodes: edge-2, address: new}",
-            ])
+                    "5s rebind: {nat: n, address: same}", "6s rebind: {nat: n, nodes: edge-2, address: new}",
+                ])
     }
 
     @Test(arguments: [
@@ -268,7 +269,8 @@ private func world(_ lines: String, steps: String = "") -> String {
             #expect(refusal(source).contains("the live host can't run this"), "\(step)")
         }
         let nat = world("nats:\n  - { nat: n, nodes: hub }", steps: "- at: 5s\n  rebind: { nat: n }")
-        #expect(refusal(nat.replacing("scenario: test", with: "scenario: test\nhosts: [live]")).contains("there are NATs"))
+        #expect(
+            refusal(nat.replacing("scenario: test", with: "scenario: test\nhosts: [live]")).contains("there are NATs"))
     }
 
     // MARK: The canonical form, and faults
@@ -278,7 +280,8 @@ private func world(_ lines: String, steps: String = "") -> String {
         "- at: 5s\n  label: s\n  swizzle: { places: [south, north], for: 9s, cutting: 1s, healing: 2.5s }\n"
             + "- at: 3s\n  partition: { place: north, only: tcp }\n- at: 8s\n  heal: { step: s }",
         "- at: 5s\n  block: { protocol: udp, nodes: [hub, edge-2], for: 4s }",
-        "- at: 5s\n  block: { protocol: tcp, place: north, for: 4s }\n- at: 5s\n  block: { protocol: tcp, nodes: control }",
+        "- at: 5s\n  block: { protocol: tcp, place: north, for: 4s }",
+        "- at: 5s\n  block: { protocol: tcp, nodes: control }",
         "- at: 5s\n  over: 3s\n  readdress: { nodes: edge, told: false }",
         "- at: 5s\n  rebind: { nat: a }\n- at: 6s\n  rebind: { nat: b, nodes: [edge-1, edge-3], address: new }",
         "- at: 5s\n  link: { rate: none, bursts: none, black-hole: none }",
@@ -301,7 +304,8 @@ private func world(_ lines: String, steps: String = "") -> String {
         let plan = try plan(
             with(
                 "- at: 5s\n  label: s\n  swizzle: { nodes: edge, for: 10s }\n- at: 20s\n  heal: { step: s }\n"
-                    + "- at: 30s\n  label: t\n  swizzle: { places: [south], for: 10s }\n- at: 33s\n  heal: { step: t }\n"
+                    + "- at: 30s\n  label: t\n  swizzle: { places: [south], for: 10s }\n"
+                    + "- at: 33s\n  heal: { step: t }\n"
                     + "- at: 50s\n  swizzle: { places: [north], for: 5s }"))
         let windows = FaultWindows(plan)
         func inFault(_ seconds: Int64) -> [Int] { (0..<5).filter { windows.isInFault($0, at: .seconds(seconds)) } }

@@ -14,7 +14,9 @@ import Testing
         }
         pair.run(.seconds(1))
         var arrived = [Bool](repeating: false, count: count)
-        for bytes in pair.hosts[1].datagrams { arrived[Int(bytes[0]) | Int(bytes[1]) << 8 | Int(bytes[2]) << 16] = true }
+        for bytes in pair.hosts[1].datagrams {
+            arrived[Int(bytes[0]) | Int(bytes[1]) << 8 | Int(bytes[2]) << 16] = true
+        }
         return arrived
     }
 

@@ -37,7 +37,9 @@ private final class Home {
 
     func run(_ duration: Duration) { _ = world.run(until: world.now + duration) }
     func id(_ name: String) -> HostID { hosts[name]!.id }
-    func end(_ name: String, _ port: UInt16) -> Endpoint { Endpoint(address: network.address(of: id(name)), port: port) }
+    func end(_ name: String, _ port: UInt16) -> Endpoint {
+        Endpoint(address: network.address(of: id(name)), port: port)
+    }
 
     /// Sends a datagram and lets it arrive.
     func send(_ from: String, _ port: UInt16, to: Endpoint, _ tag: UInt8 = 0, wait: Bool = true) {

@@ -128,7 +128,8 @@ struct NATBox {
     }
 
     /// A packet from `remote` comes to an outer port.
-    mutating func inbound(_ transport: TransportProtocol, port: UInt16, from remote: Endpoint, at now: Int64) -> Outcome {
+    mutating func inbound(_ transport: TransportProtocol, port: UInt16, from remote: Endpoint, at now: Int64) -> Outcome
+    {
         guard let key = ports[portKey(transport, port)], var mapping = mappings[key], mapping.expires > now else {
             counters.unmapped &+= 1
             return .dropped
@@ -214,7 +215,8 @@ struct NATBox {
         return permissions.count < behaviour.table
     }
 
-    private mutating func takePort(_ transport: TransportProtocol, preferring wanted: UInt16, at now: Int64) -> UInt16? {
+    private mutating func takePort(_ transport: TransportProtocol, preferring wanted: UInt16, at now: Int64) -> UInt16?
+    {
         func isFree(_ port: UInt16) -> Bool {
             guard let owner = ports[portKey(transport, port)] else { return true }
             return mappings[owner].map { $0.expires <= now } ?? true
