@@ -41,11 +41,12 @@ let allTestTargets: [Target] = [
         "FabricIdentityTests",
         ["FabricCore", "FabricIdentity", .product(name: "SwiftASN1", package: "swift-asn1")]),
     tests("FabricStoreTests", ["FabricCore", "FabricStoreSQLite"]),
+    tests("FabricStorePostgresTests", ["FabricCore", "FabricStorePostgres", "FabricPostgresTestSupport"]),
     tests(
         "FabricControlTests",
         [
             "FabricCore", "FabricDocument", "FabricWire", "FabricPolicy", "FabricControl", "FabricOperator",
-            "FabricCrypto", "FabricIdentity", "FabricStoreSQLite",
+            "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricPostgresTestSupport",
         ]),
     tests(
         "FabricNodeTests",
@@ -134,6 +135,10 @@ let package = Package(
                 "FabricStoreSQLite", ["FabricCore", "CFabricSQLite", .product(name: "GRDB", package: "GRDB.swift")]),
 
             // The Linux host.
+            .systemLibrary(
+                name: "CFabricPostgres", path: "Sources/CFabricPostgres", pkgConfig: "libpq",
+                providers: [.apt(["libpq-dev"])]),
+            library("FabricStorePostgres", ["FabricCore", "CFabricPostgres"]),
             .target(name: "CFabricLinux"),
             .systemLibrary(name: "CFabricPcap", path: "Sources/CFabricPcap", providers: [.apt(["libpcap-dev"])]),
             library("FabricLinux", ["FabricCore", "CFabricLinux"]),
@@ -167,6 +172,8 @@ let package = Package(
 
             // For tests alone; no product links it.
             library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
+            library(
+                "FabricPostgresTestSupport", ["FabricCore", "FabricStorePostgres"], path: "Tests/PostgresSupport"),
 
             // Executables: arguments and wiring only.
             .target(

@@ -51,6 +51,7 @@ enum Layers {
             "FabricStoreSQLite", .adapter, ["FabricCore", "CFabricSQLite"],
             modules: ["GRDB", "Foundation", "Glibc", "Synchronization"]),
 
+        Layer("FabricStorePostgres", .linuxHost, ["FabricCore", "CFabricPostgres"], modules: ["Glibc"]),
         Layer("FabricLinux", .linuxHost, ["FabricCore", "CFabricLinux"], modules: ["Glibc", "Synchronization"]),
         Layer("FabricCapture", .linuxHost, ["FabricCore", "CFabricPcap"], modules: ["Glibc", "Synchronization"]),
         Layer(
@@ -78,6 +79,9 @@ enum Layers {
                 "FabricStoreSQLite",
             ], path: "Simulator"),
 
+        Layer(
+            "FabricPostgresTestSupport", .testSupport, ["FabricCore", "FabricStorePostgres"], modules: ["Glibc"],
+            path: "Tests/PostgresSupport"),
         Layer("FabricTestSupport", .testSupport, ["FabricCore"], modules: ["Glibc"], path: "Tests/Support"),
 
         Layer("FabricCommand", .program, [], modules: programModules),
@@ -113,7 +117,9 @@ enum Layers {
     static let programModules: Set<String> = ["ArgumentParser", "Foundation", "Glibc", "Logging"]
 
     /// Targets without Swift: shims and system libraries.
-    static let withoutSwift: Set<String> = ["CFabricOpenSSL", "CFabricSQLite", "CFabricPcap", "CFabricLinux"]
+    static let withoutSwift: Set<String> = [
+        "CFabricOpenSSL", "CFabricSQLite", "CFabricPcap", "CFabricLinux", "CFabricPostgres",
+    ]
 
     static func named(_ name: String) -> Layer? { all.first { $0.name == name } }
 }

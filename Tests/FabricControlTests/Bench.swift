@@ -4,9 +4,11 @@ import FabricCrypto
 import FabricDocument
 import FabricIdentity
 import FabricOperator
+import FabricPostgresTestSupport
 import FabricStoreSQLite
 import FabricTestSupport
 import FabricWire
+import Glibc
 import Testing
 
 /// A control plane over SQLite in memory, an operator and as many hosts as a test wants.
@@ -15,6 +17,7 @@ final class Bench {
     let certificates: any CertificateProvider = X509Identity()
     let random: SeededRandom
     let vault = MemoryKeyVault()
+    private let schema: ScratchSchema?
     let store: FaultyStore
     var settings: ControlSettings
     private(set) var service: ControlService
@@ -32,8 +35,8 @@ final class Bench {
 
     init(seed: UInt64 = 1, settings change: (inout ControlSettings) -> Void = { _ in }) throws {
         random = SeededRandom(seed: seed, stream: "bench")
-        store = FaultyStore(
-            try SQLiteStore(disk: MemoryDisk(), name: "control.db", random: SeededRandom(seed: seed, stream: "sqlite")))
+        schema = getenv("RAP_CONTROL_STORE").map { String(cString: $0) } == "postgres" ? try ScratchSchema() : nil
+        store = FaultyStore(try Bench.makeStore(seed, schema))
         settings = ControlSettings(adminTokenHash: cryptography.sha256(Array(Self.adminToken.utf8)))
         change(&settings)
         let identity = try ControlIdentity(
@@ -46,6 +49,13 @@ final class Bench {
         service = try Bench.makeService(
             store, vault, certificates, cryptography, SeededRandom(seed: seed, stream: "control"), controlPin, settings)
         start()
+    }
+
+    /// SQLite in memory, or PostgreSQL when RAP_CONTROL_STORE says so: the same tests on both.
+    private static func makeStore(_ seed: UInt64, _ schema: ScratchSchema?) throws -> any Store {
+        if let schema { return try schema.connect() }
+        return try SQLiteStore(
+            disk: MemoryDisk(), name: "control.db", random: SeededRandom(seed: seed, stream: "sqlite"))
     }
 
     private static func makeService(

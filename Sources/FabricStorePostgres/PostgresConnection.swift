@@ -1,0 +1,239 @@
+internal import CFabricPostgres
+internal import FabricCore
+internal import Glibc
+
+/// One connection to a server, and the statements that are prepared on it.
+final class PostgresConnection {
+    private let pointer: OpaquePointer
+    private let preparedLimit: Int
+    /// A statement is prepared for the types of its arguments.
+    private struct Signature: Hashable {
+        var sql: String
+        var types: [Oid]
+    }
+
+    /// Names of prepared statements, looked up by key only.
+    private var prepared: [Signature: String] = [:]
+    private var nextName = 0
+    private var isClosed = false
+
+    init(address: String, options: PostgresStore.Options) throws(StoreError) {
+        // What stands later in the list wins: the address over our defaults.
+        let parameters: [(String, String)] = [
+            ("connect_timeout", "\(max(2, options.connectTimeout))"), ("tcp_user_timeout", "10000"),
+            ("keepalives_idle", "5"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
+            ("application_name", "rap-control"), ("dbname", address), ("client_encoding", "UTF8"),
+        ]
+        preparedLimit = max(1, options.preparedStatements)
+        guard let pointer = Self.connect(parameters) else { throw .unavailable("there is no memory to connect with") }
+        self.pointer = pointer
+        guard PQstatus(pointer) == CONNECTION_OK else {
+            let message = lastMessage
+            close()
+            throw .unavailable("no connection to PostgreSQL: \(message)")
+        }
+        do throws(PostgresFailure) {
+            try settle(options)
+        } catch {
+            close()
+            throw error.storeError
+        }
+    }
+
+    deinit { close() }
+
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        PQfinish(pointer)
+    }
+
+    var isLost: Bool { isClosed || PQstatus(pointer) != CONNECTION_OK }
+    var isInTransaction: Bool { !isClosed && PQtransactionStatus(pointer) == PQTRANS_INTRANS }
+
+    private static func connect(_ parameters: [(String, String)]) -> OpaquePointer? {
+        let keys = parameters.map { strdup($0.0) }
+        let values = parameters.map { strdup($0.1) }
+        defer { (keys + values).forEach { free($0) } }
+        let keyList = keys.map { UnsafePointer($0) } + [nil]
+        let valueList = values.map { UnsafePointer($0) } + [nil]
+        return PQconnectdbParams(keyList, valueList, 1)
+    }
+
+    private var lastMessage: String { Self.oneLine(PQerrorMessage(pointer)) }
+
+    static func oneLine(_ text: UnsafePointer<CChar>?) -> String {
+        guard let text else { return "no message" }
+        return String(cString: text).split(whereSeparator: \.isNewline).joined(separator: "; ")
+    }
+
+    /// The session's settings, and what the database must be like.
+    private func settle(_ options: PostgresStore.Options) throws(PostgresFailure) {
+        let version = Int(PQserverVersion(pointer))
+        guard version >= PostgresStore.oldestServer else {
+            throw PostgresFailure(
+                .unavailable, "the server is PostgreSQL \(version / 10_000); 13 or later is needed")
+        }
+        let timeout = options.statementTimeout.nanoseconds / 1_000_000
+        for statement in [
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE READ WRITE",
+            "SET synchronous_commit = on", "SET statement_timeout = \(timeout)", "SET lock_timeout = \(timeout)",
+            "SET idle_in_transaction_session_timeout = 60000", "SET standard_conforming_strings = on",
+            "SET client_min_messages = warning",
+        ] { try command(statement) }
+        let row = try run(
+            """
+            SELECT d.datcollate AS collation, pg_encoding_to_char(d.encoding) AS encoding, d.datname AS name,
+                
+                CASE WHEN $1 THEN pg_try_advisory_lock(1380011057, hashtext(current_schema())) END AS locked
+            FROM pg_database d WHERE d.datname = current_database()
+            """, [.text(options.takesLock ? "true" : "false")]
+        ) { result throws(PostgresFailure) in try result.rows() }[0]
+        guard case .text(let collation) = row["collation"], case .text(let encoding) = row["encoding"],
+            case .text(let name) = row["name"]
+        else { throw PostgresFailure(.unavailable, "the server does not describe its database") }
+        guard ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(collation), encoding == "UTF8" else {
+            throw PostgresFailure(
+                .unavailable,
+                "database “\(name)” is in \(encoding) and sorts by \(collation); make one with "
+                    + "“createdb --encoding UTF8 --locale C --template template0 NAME”")
+        }
+        guard row["locked"] == .integer(1) || !options.takesLock else {
+            throw PostgresFailure(
+                .unavailable, "another control plane uses database “\(name)”; one at a time may")
+        }
+    }
+
+    // MARK: Transactions
+
+    func begin() throws(PostgresFailure) { try command("BEGIN") }
+
+    func commit() throws(PostgresFailure) {
+        guard let result = PQexec(pointer, "COMMIT") else { throw noAnswer() }
+        let answer = PostgresResult(result)
+        try answer.check()
+        // A transaction that has failed is rolled back by COMMIT, which calls that a success.
+        guard answer.tag == "COMMIT" else { throw PostgresFailure(.statement, "the server rolled back") }
+    }
+
+    /// After this the connection is out of the transaction, or lost.
+    func rollBack() {
+        guard !isLost, PQtransactionStatus(pointer) != PQTRANS_IDLE else { return }
+        do throws(PostgresFailure) { try command("ROLLBACK") } catch { close() }
+    }
+
+    private func command(_ sql: String) throws(PostgresFailure) {
+        guard let result = PQexec(pointer, sql) else { throw noAnswer() }
+        try PostgresResult(result).check()
+    }
+
+    private func noAnswer() -> PostgresFailure { PostgresFailure(state: "", message: lastMessage) }
+
+    // MARK: Statements
+
+    /// Runs one statement, prepared, and hands its result to `body`.
+    func run<Result>(
+        _ sql: String, _ arguments: [SQLValue], _ body: (PostgresResult) throws(PostgresFailure) -> Result
+    ) throws(PostgresFailure) -> Result {
+        guard let count = Placeholders.count(in: sql) else {
+            throw PostgresFailure(.statement, "placeholders are $1, $2 … in first-use order: \(sql)")
+        }
+        guard count == arguments.count else {
+            throw PostgresFailure(.statement, "\(count) placeholders and \(arguments.count) arguments: \(sql)")
+        }
+        let values = try BoundArguments(arguments)
+        let signature = Signature(sql: sql, types: values.types)
+        let name = try prepare(signature)
+        let pointer = self.pointer
+        let answer = values.withPointers { PQexecPrepared(pointer, name, Int32(count), $0, $1, $2, 1) }
+        guard let answer else { throw noAnswer() }
+        let result = PostgresResult(answer)
+        do throws(PostgresFailure) { try result.check() } catch {
+            // Inside a failed transaction the server takes no DEALLOCATE; the name is not used again.
+            if error.isConflict { prepared[signature] = nil }
+            throw error
+        }
+        if result.changesSchema { forgetAll() }
+        return try body(result)
+    }
+
+    private func prepare(_ signature: Signature) throws(PostgresFailure) -> String {
+        if let name = prepared[signature] { return name }
+        if prepared.count >= preparedLimit { forgetAll() }
+        nextName += 1
+        let name = "s\(nextName)"
+        let types = signature.types
+        guard let result = PQprepare(pointer, name, signature.sql, Int32(types.count), types) else {
+            throw noAnswer()
+        }
+        try PostgresResult(result).check()
+        prepared[signature] = name
+        return name
+    }
+
+    private func forgetAll() {
+        prepared = [:]
+        if let result = PQexec(pointer, "DEALLOCATE ALL") { PQclear(result) }
+    }
+}
+
+/// Arguments in the form that libpq takes: integers as BIGINT, the types of others for the server to infer; blobs in
+/// binary, all else as text.
+private struct BoundArguments {
+    private var bytes: [UInt8] = []
+    /// Where each begins; -1 for NULL.
+    private var offsets: [Int] = []
+    private var lengths: [Int32] = []
+    private var formats: [Int32] = []
+    /// Numbers in `pg_type`; 0 for the server to infer.
+    private(set) var types: [Oid] = []
+
+    init(_ arguments: [SQLValue]) throws(PostgresFailure) {
+        for argument in arguments {
+            var format: Int32 = 0
+            var begin = bytes.count
+            var type: Oid = 0
+            switch argument {
+            case .null: begin = -1
+            case .integer(let value):
+                bytes += Array("\(value)".utf8)
+                type = 20
+            case .text(let text):
+                guard !text.utf8.contains(0) else {
+                    throw PostgresFailure(.statement, "a text with a NUL character")
+                }
+                bytes += Array(text.utf8)
+            case .blob(let blob):
+                bytes += blob
+                format = 1
+            }
+            guard let length = Int32(exactly: bytes.count - max(begin, 0)) else {
+                throw PostgresFailure(.statement, "the arguments have more than 2 GiB")
+            }
+            offsets.append(begin)
+            lengths.append(begin < 0 ? 0 : length)
+            formats.append(format)
+            types.append(type)
+            bytes.append(0)
+        }
+    }
+
+    func withPointers<Result>(
+        _ body: (UnsafePointer<UnsafePointer<CChar>?>, UnsafePointer<Int32>, UnsafePointer<Int32>) -> Result
+    ) -> Result {
+        bytes.withUnsafeBytes { bytes in
+            let base = bytes.baseAddress
+            let pointers = offsets.map { offset in
+                offset < 0 ? nil : base.map { ($0 + offset).assumingMemoryBound(to: CChar.self) }
+            }
+            // One element more, so that a statement without arguments has addresses to give.
+            return (pointers + [nil]).withUnsafeBufferPointer { pointers in
+                (lengths + [0]).withUnsafeBufferPointer { lengths in
+                    (formats + [0]).withUnsafeBufferPointer { formats in
+                        body(pointers.baseAddress!, lengths.baseAddress!, formats.baseAddress!)
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+internal import FabricCore
+
+/// What went wrong, by SQLSTATE (PostgreSQL's appendix A), in the terms of `StoreError`.
+struct PostgresFailure: Error {
+    enum Kind {
+        /// A serialisation failure or a deadlock: the transaction may be run again.
+        case conflict
+        case constraint, statement, unavailable, corrupt
+    }
+
+    var kind: Kind
+    var message: String
+
+    init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+
+    /// - Parameter state: five characters; empty when there was no answer.
+    init(state: String, message: String) {
+        let kind: Kind =
+            switch state {
+            // A plan that another session's change of the schema made stale is made anew, too.
+            case "40001", "40P01", "0A000", "26000": .conflict
+            case "XX001", "XX002": .corrupt
+            case "57014", "55P03": .unavailable  // a time limit of ours
+            case "": .unavailable
+            default:
+                switch state.prefix(2) {
+                case "23": .constraint
+                // Connection, resources, shutdown, the server's own I/O and internal errors.
+                case "08", "53", "57", "58", "XX": .unavailable
+                default: .statement
+                }
+            }
+        self.init(kind, state.isEmpty ? message : "\(message) (\(state))")
+    }
+
+    var isConflict: Bool { kind == .conflict }
+
+    var storeError: StoreError {
+        switch kind {
+        case .conflict: .unavailable("conflicts with other transactions: \(message)")
+        case .constraint: .constraint(message)
+        case .statement: .statement(message)
+        case .unavailable: .unavailable(message)
+        case .corrupt: .corrupt(message)
+        }
+    }
+}
