@@ -147,7 +147,7 @@ let package = Package(
                 "FabricRuntime",
                 [
                     "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
-                    "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
+                    "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres", "FabricLinux",
                     .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
                     .product(name: "NIOSSL", package: "swift-nio-ssl"),

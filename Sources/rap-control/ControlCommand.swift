@@ -60,6 +60,12 @@ struct Run: ParsableCommand {
 
     @Option(help: "The state directory that “init” made.") var state: String
     @Option(help: "Address and port to listen on.") var listen: String
+    @Option(
+        help: """
+            PostgreSQL instead of SQLite in the state directory: a libpq URI such as \
+            postgresql://rap@db.example/rap?sslmode=verify-full. Keep passwords in libpq's password file.
+            """)
+    var postgres: String?
     @Option(help: "How often nodes report, such as 15s.") var heartbeat = "15s"
     @Option(help: "A node is offline when this many heartbeats are missing.") var missedHeartbeats = 3
     @Option(help: "How long nodes' certificates live, 72h or more; they are renewed at two thirds.")
@@ -95,7 +101,9 @@ struct Run: ParsableCommand {
         control.certificateLifetime = lifetime
         let names = name + ["localhost"] + (isWildcard(listen.address) ? [] : [listen.address.description])
         let host = try ControlHost(
-            installation, settings: ControlHostSettings(listen: listen, names: names, control: control),
+            installation,
+            settings: ControlHostSettings(
+                listen: listen, names: names, control: control, database: postgres.map { .postgres($0) } ?? .sqlite),
             logger: logger)
         FileHandle.standardOutput.write(Data("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))\n".utf8))
         try host.run()

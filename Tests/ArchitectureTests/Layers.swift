@@ -58,7 +58,7 @@ enum Layers {
             "FabricRuntime", .linuxHost,
             [
                 "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
-                "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricLinux",
+                "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres", "FabricLinux",
             ],
             modules: [
                 "NIOCore", "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL", "Logging", "Dispatch", "Glibc", "Foundation",

@@ -3,20 +3,33 @@ public import FabricCore
 internal import FabricCrypto
 internal import FabricIdentity
 internal import FabricLinux
+internal import FabricStorePostgres
 internal import FabricStoreSQLite
 internal import FabricWire
 public import Logging
+
+/// Where a control plane keeps what it knows.
+public enum ControlDatabase: Sendable {
+    /// In the state directory.
+    case sqlite
+    /// A libpq connection string or URI; passwords belong into libpq's password file.
+    case postgres(String)
+}
 
 public struct ControlHostSettings: Sendable {
     public var listen: Endpoint
     /// Names and addresses under which stock HTTPS clients reach the server; our own know it by its pin.
     public var names: [String]
     public var control: ControlSettings
+    public var database: ControlDatabase
 
-    public init(listen: Endpoint, names: [String] = [], control: ControlSettings) {
+    public init(
+        listen: Endpoint, names: [String] = [], control: ControlSettings, database: ControlDatabase = .sqlite
+    ) {
         self.listen = listen
         self.names = names
         self.control = control
+        self.database = database
     }
 }
 
@@ -35,7 +48,7 @@ public final class ControlHost {
     private let settings: ControlHostSettings
     private let logger: Logger
     private let loop: EventLoop
-    private let store: SQLiteStore
+    private let closeStore: () -> Void
     private let service: ControlService
     private let roots = ClientRoots()
     private let network = HTTPLoop()
@@ -62,9 +75,8 @@ public final class ControlHost {
         let identity = try installation.makeIdentity(names: settings.names, now: now.wall)
         pin = identity.pin
         serverCertificateEnds = identity.serverValidity.upperBound
-        store = try SQLiteStore(
-            disk: DirectoryDisk(path: installation.path + "/db"), name: ControlInstallation.databaseName,
-            random: KernelRandom())
+        let store: any Store
+        (store, closeStore) = try Self.openStore(settings.database, installation)
         let plane = try ControlPlane(
             ControlEnvironment(
                 store: store, vault: installation.vault, certificates: X509Identity(),
@@ -75,6 +87,21 @@ public final class ControlHost {
         service = ControlService(plane)
         certificateCheckAt = now.monotonic + Self.certificateCheck
         server = try listen(identity)
+    }
+
+    private static func openStore(
+        _ database: ControlDatabase, _ installation: ControlInstallation
+    ) throws -> (store: any Store, close: () -> Void) {
+        switch database {
+        case .sqlite:
+            let store = try SQLiteStore(
+                disk: DirectoryDisk(path: installation.path + "/db"), name: ControlInstallation.databaseName,
+                random: KernelRandom())
+            return (store, store.close)
+        case .postgres(let address):
+            let store = try PostgresStore(address: address, random: KernelRandom())
+            return (store, store.close)
+        }
     }
 
     /// Ends `run`, gracefully. Any thread may call it while the host lives.
@@ -101,7 +128,7 @@ public final class ControlHost {
         feed(.started)
         try loop.run()
         network.shutdown()
-        store.close()
+        closeStore()
     }
 
     private func listen(_ identity: ControlIdentity) throws -> HTTPSServer {
