@@ -54,7 +54,7 @@ final class PostgresConnection {
     private static func connect(_ parameters: [(String, String)]) -> OpaquePointer? {
         let keys = parameters.map { strdup($0.0) }
         let values = parameters.map { strdup($0.1) }
-        defer { (keys + values).forEach { free($0) } }
+        defer { for text in keys + values { free(text) } }
         let keyList = keys.map { UnsafePointer($0) } + [nil]
         let valueList = values.map { UnsafePointer($0) } + [nil]
         return PQconnectdbParams(keyList, valueList, 1)
@@ -84,7 +84,6 @@ final class PostgresConnection {
         let row = try run(
             """
             SELECT d.datcollate AS collation, pg_encoding_to_char(d.encoding) AS encoding, d.datname AS name,
-                
                 CASE WHEN $1 THEN pg_try_advisory_lock(1380011057, hashtext(current_schema())) END AS locked
             FROM pg_database d WHERE d.datname = current_database()
             """, [.text(options.takesLock ? "true" : "false")]
