@@ -114,7 +114,7 @@ final class AgentActor: SimulatedHost {
     private func settle(_ now: Now) {
         guard let agent, let client else { return }
         while let endpoint = agent.nextTransmit(into: &packets.buffer, now: now) { transmit(to: endpoint) }
-        if !actions.isEmpty {
+        while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
             for action in batch { perform(action, client) }
@@ -128,6 +128,9 @@ final class AgentActor: SimulatedHost {
         case .secureControlChannel(let security):
             self.security = security
             client.present(security.clientChain.isEmpty ? nil : StreamIdentity(chain: security.clientChain))
+        case .reconnectControl:
+            let now = world.now(of: host)
+            for outcome in client.reconnect() { take(outcome, now) }
         case .persist(let number, let file, let bytes):
             world.store(of: host).persist(file.rawValue, bytes, operation: number)
         case .configureInterface: break

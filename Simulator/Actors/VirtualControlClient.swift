@@ -74,6 +74,15 @@ final class VirtualControlClient {
         }
     }
 
+    /// Ends all connections, and what was under way on them.
+    func reconnect() -> [Outcome] {
+        lanes.indices.flatMap { index -> [Outcome] in
+            guard let stream = lanes[index].stream else { return [] }
+            world.streams.reset(stream)
+            return end(index, but: nil, .answerLost)
+        }
+    }
+
     /// A request's time is up, unless it has been answered: its connection is of no more use.
     func timerFired(_ token: UInt64) -> [Outcome] {
         let number = token & ~Self.timerFlag

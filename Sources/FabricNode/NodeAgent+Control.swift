@@ -43,6 +43,15 @@ extension NodeAgent {
         }
     }
 
+    /// An address is gone, and with it whatever is under way: it is asked again at once, not after its time-out.
+    func reconnectControl(_ now: Now, _ actions: inout [NodeAction]) {
+        actions.append(.reconnectControl)
+        enrolmentCall.restart(at: now.monotonic)
+        heartbeatCall.restart(at: now.monotonic)
+        updatesCall.restart(at: now.monotonic)
+        renewalCall.restart(at: now.monotonic)
+    }
+
     private func decode<Body: Decodable>(
         _ type: Body.Type, _ reply: HTTPReply, _ actions: inout [NodeAction]
     ) -> Body? {

@@ -106,8 +106,10 @@ public final class NodeAgent: Component {
         case .persistFailed(let number, let error): handlePersistFailed(number, error, now, &actions)
         case .endpointsChanged(let endpoints):
             guard endpoints != self.endpoints else { return }
+            let isGone = self.endpoints.contains { old in !endpoints.contains { $0.address == old.address } }
             self.endpoints = endpoints
             makeRecord(now)
+            if isGone { reconnectControl(now, &actions) }
             if phase == .active { heartbeatCall.schedule(at: now.monotonic) }
         }
     }

@@ -69,6 +69,9 @@ public enum NodeAction: Sendable {
     case request(RequestNumber, HTTPRequest, timeout: Duration)
     /// From now on connections to the control plane use this; those that stand may stay.
     case secureControlChannel(ControlChannelSecurity)
+    /// End all connections to the control plane: they came from an address that is gone, and would die in silence. What was
+    /// under way on them fails as lost; the next request makes new ones.
+    case reconnectControl
     /// Make `bytes` the content of `file`, durably; `.persisted` or `.persistFailed` follows, exactly one.
     case persist(PersistNumber, StateFile, [UInt8])
     /// The network interface of a routing domain shall look like this. Repeated when it changes.

@@ -20,6 +20,13 @@ struct RepeatingCall {
         due = nil
     }
 
+    /// What is under way is given up and made again then; its outcome, when it comes, belongs to no call.
+    mutating func restart(at instant: Instant) {
+        guard outstanding != nil else { return }
+        outstanding = nil
+        due = instant
+    }
+
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 
     mutating func sent(_ number: RequestNumber, _ now: Instant) {

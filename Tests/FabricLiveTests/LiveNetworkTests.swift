@@ -69,6 +69,23 @@ struct LiveNetworkTests {
         }
     }
 
+    @Test func `a cut of one protocol lets the other pass`() throws {
+        try withNetwork { network in
+            let (a, b, c) = (network.nodes[0], network.nodes[1], network.nodes[2])
+            // A firewall before one host: the sides overlap.
+            var cut = partition(0, [0], [0, 1, 2], isSymmetric: true)
+            cut.only = .udp
+            try network.cut(cut)
+            #expect(try isCut(a, b))
+            #expect(try isCut(b, a))
+            #expect(try arrives(b, c))
+            try network.heal([0])
+            cut.only = .tcp
+            try network.cut(cut)
+            #expect(try arrives(a, b))
+        }
+    }
+
     @Test func `a host without power neither hears nor speaks until it has power again`() throws {
         try withNetwork { network in
             let (a, b) = (network.nodes[0], network.nodes[1])

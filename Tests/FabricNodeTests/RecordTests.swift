@@ -96,6 +96,45 @@ import Testing
         #expect(bench.run(until: { host.agent.ownRecordAcknowledged }, limit: .seconds(1)))
     }
 
+    @Test func `when an address is gone, all that is under way is asked again at once over new connections`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        bench.run(.seconds(20))
+        try #require(bench.run { host.agent.updatesCall.outstanding != nil })
+        let old = host.agent.updatesCall.outstanding
+        let updates = host.requests("/v1/node/updates")
+        bench.tell(host, .endpointsChanged([Endpoint("203.0.113.1:1")!]))
+        #expect(host.reconnects == 1)
+        #expect(bench.run(until: { host.agent.ownRecordAcknowledged }, limit: .seconds(1)))
+        #expect(host.requests("/v1/node/updates") == updates + 1)
+        #expect(host.agent.updatesCall.outstanding != old)
+        // The outcome of what was given up comes late, and disturbs nothing.
+        bench.run(.seconds(70))
+        #expect(host.agent.phase == .active && host.requests("/v1/node/updates") <= updates + 3)
+    }
+
+    @Test func `an address more ends no connection`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        bench.tell(host, .endpointsChanged([host.endpoint, Endpoint("203.0.113.1:1")!]))
+        bench.tell(host, .endpointsChanged([Endpoint("203.0.113.1:1")!, host.endpoint]))
+        #expect(host.reconnects == 0)
+        bench.tell(host, .endpointsChanged([host.endpoint]))
+        #expect(host.reconnects == 1)
+    }
+
+    @Test func `an enrolment goes on when the address changes in its middle`() throws {
+        let bench = try NodeBench()
+        let host = bench.addHost("a", token: try bench.makeToken().token)
+        bench.start(host)
+        for index in 1...6 {
+            bench.run(.milliseconds(7))
+            bench.tell(host, .endpointsChanged([Endpoint("203.0.113.\(index):1")!]))
+        }
+        #expect(bench.run { host.agent.phase == .active })
+        #expect(try bench.joinRequests().count == 1)
+    }
+
     @Test func `records are told again at half of their life, with a higher number`() throws {
         let bench = try NodeBench()
         let host = try bench.join("a")

@@ -66,6 +66,25 @@ extension HTTPTests {
             #expect(try outcome.wait { $0 != nil }?.get().status == 204)
         }
 
+        @Test func `reconnecting loses what is under way, and the next request has a new connection`() throws {
+            let server = try TestServer(pki)
+            defer { server.stop() }
+            let client = try TestClient(server.endpoint, verifyServer: pki.verifier())
+            defer { client.stop() }
+            #expect(try client.perform(HTTPRequest(.get, "/x")).status == 200)
+            let outcome = Watched<Result<HTTPReply, HTTPClientError>?>(nil)
+            client.client.send(HTTPRequest(.get, "/park"), timeout: .seconds(60), lane: .longPoll) { result in
+                outcome.change { $0 = result }
+            }
+            server.record.wait { $0.parked.count == 1 }
+            client.client.reconnect()
+            #expect(outcome.wait { $0 != nil } == .failure(.answerLost))
+            #expect(try client.perform(HTTPRequest(.get, "/x")).status == 200)
+            client.client.reconnect()
+            client.client.reconnect()
+            #expect(try client.perform(HTTPRequest(.get, "/x")).status == 200)
+        }
+
         @Test func `two hundred parked requests hold no thread`() throws {
             var limits = HTTPClientLimits()
             limits.longPolls = 200

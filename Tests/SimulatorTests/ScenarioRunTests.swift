@@ -7,7 +7,7 @@ import Testing
 /// The shipped scenarios that finish in seconds even in a debug build.
 private let small = [
     "two-sites", "token-replay", "lost-answer-enrolment", "nat-behaviours", "swizzled-partition", "bursty-loss",
-    "mtu-black-hole",
+    "mtu-black-hole", "address-change",
 ]
 
 private func plan(_ name: String, seed: UInt64? = nil) throws -> Plan {

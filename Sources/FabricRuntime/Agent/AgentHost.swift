@@ -154,6 +154,7 @@ public final class AgentHost {
             do { try control.secure(security) } catch {
                 logger.error("the control channel can't be set up", metadata: ["error": "\(error)"])
             }
+        case .reconnectControl: control.reconnect()
         case .persist(let number, let file, let bytes):
             let mailbox = loop.mailbox
             let host = Unowned(self)

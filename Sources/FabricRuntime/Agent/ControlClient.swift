@@ -55,6 +55,8 @@ final class ControlClient {
         }
     }
 
+    func reconnect() { client?.reconnect() }
+
     func shutdown() {
         client?.shutdown {}
         loop.shutdown()

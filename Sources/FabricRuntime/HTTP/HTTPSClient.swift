@@ -62,6 +62,17 @@ public final class HTTPSClient: @unchecked Sendable {
         }
     }
 
+    /// Ends all connections at once, as when the address is gone that they came from. Requests under way end with `answerLost`;
+    /// those that wait for a connection, and later ones, get new ones.
+    public func reconnect() {
+        loop.eventLoop.execute {
+            self.generation += 1
+            let underWay = self.calls.filter { $0.value.connection != nil }.map(\.key)
+            for call in underWay { self.end(call, with: .answerLost) }
+            for connection in Array(self.connections.values) { connection.abort(nil) }
+        }
+    }
+
     /// Sends a request, from any thread; `completion` is called once, on the loop, within `timeout`.
     @discardableResult
     public func send(

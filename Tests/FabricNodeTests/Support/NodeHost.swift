@@ -33,6 +33,8 @@ final class NodeHost {
     var configuration: NodeConfiguration
     fileprivate(set) var agent: NodeAgent
     fileprivate(set) var life = 1
+    /// How often the agent had its connections to the control plane ended.
+    fileprivate(set) var reconnects = 0
     /// What would be read after a power cut.
     var disk: [LoadedFile] = []
     var steps: [Step] = []
@@ -154,6 +156,7 @@ extension NodeBench {
             switch action {
             case .request(let number, let request, let timeout): carry(request, number, timeout, host)
             case .secureControlChannel(let security): host.channel = security
+            case .reconnectControl: host.reconnects += 1
             case .persist(let number, let file, let bytes): persist(file, bytes, number, host)
             case .configureInterface(let interface):
                 host.interfaces.removeAll { $0.domain == interface.domain }
@@ -180,12 +183,13 @@ extension NodeBench {
         host.steps.append(.requested(request.method, request.path))
         if request.path == "/v1/node/heartbeat" { host.heartbeats.append(request.body) }
         let life = host.life
+        let reconnects = host.reconnects
         let course = host.course(request)
         var answered = false
         func answer(_ event: NodeEvent) {
             guard host.life == life, !answered else { return }
             answered = true
-            tell(host, event)
+            tell(host, host.reconnects == reconnects ? event : .requestFailed(number, .answerLost))
         }
         schedule(after: timeout) { answer(.requestFailed(number, .timedOut)) }
         schedule(after: .milliseconds(10)) { [self] in
