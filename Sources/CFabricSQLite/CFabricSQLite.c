@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -237,7 +238,27 @@ void fabric_vfs_destroy(fabric_vfs *vfs) {
 
 const char *fabric_vfs_name(const fabric_vfs *vfs) { return vfs->name; }
 
-void fabric_sqlite_seed(int seed) { sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, seed, (sqlite3 *)NULL); }
+// SQLite's generator is the process's. Each stretch of work of a store begins with a seed of its own and has the generator
+// to itself, so that two stores in one process draw the same numbers as each alone. Recursive, should one store's work
+// call another's.
+static pthread_mutex_t generator;
+static pthread_once_t generator_once = PTHREAD_ONCE_INIT;
+
+static void make_generator(void) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&generator, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+void fabric_sqlite_begin(int seed) {
+    pthread_once(&generator_once, make_generator);
+    pthread_mutex_lock(&generator);
+    sqlite3_test_control(SQLITE_TESTCTRL_PRNG_SEED, seed, (sqlite3 *)NULL);
+}
+
+void fabric_sqlite_end(void) { pthread_mutex_unlock(&generator); }
 
 const char *fabric_sqlite_parameter_name(void *statement, int index) {
     return sqlite3_bind_parameter_name(statement, index);

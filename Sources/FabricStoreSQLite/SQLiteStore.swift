@@ -51,7 +51,8 @@ public final class SQLiteStore: Store {
     /// Opens the database `name` (letters, digits, `.`, `-` and `_`), making it when there is none, and recovers it after
     /// a crash.
     ///
-    /// `random` seeds the generator that SQLite keeps for the whole process.
+    /// `random` is what SQLite draws from, as far as this store is concerned: its generator is the process's, and each
+    /// transaction seeds it anew and has it to itself.
     public init(disk: any Disk, name: String, random: any RandomSource, options: Options = Options()) throws(StoreError)
     {
         // The name goes into a URI; SQLite appends -journal and -wal.
@@ -74,6 +75,8 @@ public final class SQLiteStore: Store {
         precondition(!isInTransaction, "transactions do not nest")
         isInTransaction = true
         defer { isInTransaction = false }
+        beginRandomness()
+        defer { fabric_sqlite_end() }
         let connection = try current()
         connection.vfs.forgetFailure()
         return try connection.queue.writeWithoutTransaction { database in
@@ -132,7 +135,8 @@ public final class SQLiteStore: Store {
     }
 
     private func open() throws(StoreError) -> Connection {
-        fabric_sqlite_seed(CInt(truncatingIfNeeded: random.below(0x7FFF_FFFF) + 1))
+        beginRandomness()
+        defer { fabric_sqlite_end() }
         guard let vfs = DiskVFS(disk: disk, name: name, random: random) else {
             throw .unavailable("SQLite takes no file names that are URIs, or there is no memory")
         }
@@ -189,6 +193,8 @@ public final class SQLiteStore: Store {
         let pageSize = try Int64.fetchOne(database, sql: "PRAGMA page_size") ?? 0
         guard try vfs.mainFileSize() >= pages * pageSize else { throw StoreError.corrupt("the file is cut short") }
     }
+
+    private func beginRandomness() { fabric_sqlite_begin(CInt(truncatingIfNeeded: random.below(0x7FFF_FFFE) + 1)) }
 
     private func rollBack(_ database: Database, _ vfs: DiskVFS, distrusted: Bool) {
         var distrusted = distrusted

@@ -32,6 +32,8 @@ final class FaultyDisk: Disk {
     /// Syncs that fail, by their number from now.
     var failingSyncs: Set<Int> = []
     var failingWrites: Set<Int> = []
+    /// What a failed sync was to make durable is lost, though readers see it, and no later sync writes it: as Linux does.
+    var forgetsAfterFailedSync = false
     private(set) var writes = 0
     /// What all files together may hold.
     var capacity = Int.max
@@ -148,8 +150,15 @@ final class FaultyFile: DiskFile {
 
     func sync() throws(DiskError) {
         try disk.tick()
-        try disk.countSync()
-        contents.durable = contents.current
+        do throws(DiskError) { try disk.countSync() } catch {
+            if disk.forgetsAfterFailedSync { contents.pending = [] }
+            throw error
+        }
+        if disk.forgetsAfterFailedSync {
+            for change in contents.pending { FaultyDisk.apply(change, to: &contents.durable) }
+        } else {
+            contents.durable = contents.current
+        }
         contents.pending = []
         contents.nameIsDurable = true
     }

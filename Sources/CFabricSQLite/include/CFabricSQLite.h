@@ -41,9 +41,10 @@ fabric_vfs *fabric_vfs_create(fabric_disk disk);
 void fabric_vfs_destroy(fabric_vfs *vfs);
 const char *fabric_vfs_name(const fabric_vfs *vfs);
 
-// Seeds the generator that SQLite keeps for the whole process (WAL salts, journal nonces), so that a run can be
-// repeated. `seed` must not be 0.
-void fabric_sqlite_seed(int seed);
+// Takes the generator that SQLite keeps for the whole process (WAL salts, journal nonces) for this thread, and seeds it,
+// until `fabric_sqlite_end`: a store's run can be repeated, whatever other stores do. `seed` must not be 0.
+void fabric_sqlite_begin(int seed);
+void fabric_sqlite_end(void);
 
 // The name of parameter `index` (from 1) of a prepared statement, `$1` for instance; NULL when there is none.
 const char *fabric_sqlite_parameter_name(void *statement, int index);
