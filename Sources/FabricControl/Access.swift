@@ -10,6 +10,8 @@ struct NodeCaller {
     var standing: CertificateStanding
     var health: NodeHealth
     var snapshotVersion: Int64
+    /// Of the newest snapshot's payload; nil before there is one, and while the next must not follow from it.
+    var snapshotHash: [UInt8]?
     var trustVersion: Int64
     var recordsVersion: Int64
 }
@@ -75,7 +77,7 @@ extension ControlPlane {
         let row = try call.transaction.first(
             """
             SELECT m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial,
-                i.previous_serial, c.trust_version, c.records_version, s.version
+                i.previous_serial, c.trust_version, c.records_version, s.version, s.payload_hash
             FROM cluster_memberships m
             JOIN clusters c ON c.id = m.cluster_id
             JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
@@ -96,7 +98,7 @@ extension ControlPlane {
         return NodeCaller(
             key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
             standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new,
-            snapshotVersion: try row.integer("version"),
+            snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
             trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"))
     }
 

@@ -66,6 +66,10 @@ public final class ControlPlane {
         let handled: Handled
         do {
             handled = try run(request, now: now, parkedUntil: parkedUntil)
+        } catch let error as UnknownOutcome {
+            counters.storeErrors += 1
+            // It may have taken place: whoever waits looks again, in a transaction that finds out.
+            handled = error.handled
         } catch let problem as Problem {
             handled = Handled(outcome: .reply(problem.reply))
             if problem.code == .unauthenticated { counters.unauthenticated += 1 }
@@ -105,8 +109,15 @@ public final class ControlPlane {
             return try transact(request, route, segments, now: now, parkedUntil: parkedUntil, entropy) { given = $0 }
         } catch StoreError.unknownOutcome(let why) {
             if planted(.replyDespiteFailedCommit), let given { return given }
-            throw StoreError.unknownOutcome(why)
+            guard var handled = given else { throw StoreError.unknownOutcome(why) }
+            handled.outcome = .reply(Self.problem(for: .unknownOutcome(why)).reply)
+            throw UnknownOutcome(handled: handled)
         }
+    }
+
+    /// The transaction did everything but learn whether it took place. The reply says so; the rest is what to look at.
+    private struct UnknownOutcome: Error {
+        var handled: Handled
     }
 
     /// One request in one transaction. `given` hears of each run's end, before the commit.

@@ -90,6 +90,7 @@ extension NodeAgent {
         heartbeatSequence += 1
         let body = ControlAPI.Heartbeat(
             sequence: heartbeatSequence, appliedVersion: durableSnapshotVersion,
+            appliedHash: durableSnapshotVersion == snapshotVersion ? snapshotHash : nil,
             peersUp: peers.count { $0.health.isUp(at: now.monotonic) },
             clockMilliseconds: now.wall.nanoseconds / 1_000_000, record: sendableRecord)
         heartbeatRecordSequence = sendableRecord == nil ? 0 : ownRecordSequence
@@ -104,6 +105,7 @@ extension NodeAgent {
         guard let answer = decode(ControlAPI.HeartbeatReply.self, reply, &actions) else {
             heartbeatCall.failed(now: now.monotonic, random: random)
             if Self.code(of: reply) == .certificateReplaced { renewalCall.schedule(at: now.monotonic) }
+            if Self.code(of: reply) == .forbidden { return joinAgain(now, &actions) }
             return recoverExpiredCertificate(now, &actions)
         }
         if let held = answer.recordSequence { noteRecordHeld(held, now, &actions) }
@@ -168,10 +170,15 @@ extension NodeAgent {
         }
         if let envelope = updates.trust { takeTrust(envelope, &actions) }
         var changed = false
-        if let envelope = updates.snapshot, takeSnapshot(envelope, now, &actions) { changed = true }
+        var refused = false
+        if let envelope = updates.snapshot {
+            if takeSnapshot(envelope, now, &actions) { changed = true } else { refused = envelope != snapshotEnvelope }
+        }
         for envelope in updates.records where takeRecord(envelope, now, &actions) { changed = true }
         recordsVersion = updates.recordsVersion
         if changed { persistSnapshot(&actions) }
+        // What was refused would come again at once.
+        if refused { return updatesCall.failed(now: now.monotonic, random: random) }
         // A reply that brought nothing must not become a tight loop when the control plane does not park.
         let nothing = updates.snapshot == nil && updates.records.isEmpty && updates.trust == nil
         updatesCall.succeeded(nextAt: now.monotonic + (nothing ? .milliseconds(500) : Self.promptly))

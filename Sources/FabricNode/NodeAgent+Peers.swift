@@ -82,6 +82,7 @@ extension NodeAgent {
             try directory!.replaceMembers(next, trust: trust!)
             snapshot = next
             snapshotEnvelope = envelope
+            snapshotHash = envelope.payloadHash(cryptography)
         } catch {
             actions.append(.report(.snapshotRefused("\(error)")))
             return false

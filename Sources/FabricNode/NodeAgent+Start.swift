@@ -88,7 +88,7 @@ extension NodeAgent {
 
     /// Reserves time stamps and record numbers ahead, so that none is used twice whatever is lost.
     private func reserveFloors(_ now: Now, _ actions: inout [NodeAction]) {
-        handshakeBase = WallTime(nanoseconds: floors.handshakeNanoseconds)
+        (handshakeBase, mayStartUnreserved) = floors.startingPoint(at: now.wall)
         tunnels.raiseTimestampFloor(handshakeBase)
         ownRecordSequence = max(floors.recordSequence, now.wall.seconds)
         raiseFloors(now, &actions)
@@ -100,6 +100,7 @@ extension NodeAgent {
             floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, earliest.nanoseconds)
         }
         floors.recordSequence = max(floors.recordSequence, ownRecordSequence + Self.recordSequenceReserve)
+        floors.reservedAtNanoseconds = now.wall.nanoseconds
         persist(.floors, floors, &actions)
         floorsDue = now.monotonic + Self.floorInterval
     }
@@ -253,6 +254,13 @@ extension NodeAgent {
             actions.append(.report(.controlFailed(what)))
             return
         }
+        joinAgain(now, &actions)
+    }
+
+    /// The control plane does not know this member, as when its records come from a backup made before the node joined:
+    /// the join token asks for the same place again, which a person approves again. Tunnels go on meanwhile.
+    func joinAgain(_ now: Now, _ actions: inout [NodeAction]) {
+        guard enrolment == nil, configuration.joinToken != nil else { return }
         heartbeatCall.cancel()
         updatesCall.cancel()
         renewalCall.cancel()
@@ -313,6 +321,8 @@ extension NodeAgent {
         let write = writes.remove(at: index)
         actions.append(.report(.persistFailed(write.file, error)))
         if !writesToRetry.contains(write.file) { writesToRetry.append(write.file) }
+        // A full disk at boot must not keep the node from its peers.
+        if write.file == .floors, mayStartUnreserved { tunnelsReady = true }
         floorsDue = min(floorsDue ?? .distantFuture, now.monotonic + Self.persistRetry)
     }
 

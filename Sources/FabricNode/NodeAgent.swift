@@ -25,6 +25,8 @@ public final class NodeAgent: Component {
     var floors = FloorsState(wallNanoseconds: 0, handshakeNanoseconds: 0, recordSequence: 0)
     var snapshotEnvelope: SignedEnvelope?
     var snapshot: Snapshot?
+    /// Of its payload; kept, since every heartbeat tells it.
+    var snapshotHash: Blob?
     /// The version of the newest snapshot that is durable: what heartbeats report.
     var durableSnapshotVersion: Int64 = 0
 
@@ -61,7 +63,9 @@ public final class NodeAgent: Component {
     // Tunnels; see NodeAgent+Peers.swift.
     var directory: PeerDirectory?
     let tunnels: TunnelEndpoint
-    /// Handshakes may be sent: a time stamp floor is durable.
+    /// The floors that were found allow handshakes though no higher ones can be written; see `FloorsState.startingPoint`.
+    var mayStartUnreserved = false
+    /// Handshakes may be sent: a time stamp floor is durable, or none can be and the one found serves.
     var tunnelsReady = false
     var domains: [DomainState] = []
     public internal(set) var peers: [NodePeer] = []

@@ -48,12 +48,31 @@ struct FloorsState: Codable, Hashable {
     var handshakeNanoseconds: Int64
     /// No peer record carried a number at or above this.
     var recordSequence: Int64
+    /// The wall clock when this was written; absent in files of older programs. See `startingPoint`.
+    var reservedAtNanoseconds: Int64?
 
     /// No honest count comes near it, and sums below it can't overflow.
     static let highestRecordSequence = Int64.max / 2
 
     var isPlausible: Bool {
-        wallNanoseconds >= 0 && handshakeNanoseconds >= 0 && (0...Self.highestRecordSequence).contains(recordSequence)
+        wallNanoseconds >= 0 && handshakeNanoseconds >= 0 && (reservedAtNanoseconds ?? 0) >= 0
+            && (0...Self.highestRecordSequence).contains(recordSequence)
+    }
+
+    /// Where the time stamps of a life begin that comes up at `now`, and whether that is safe before a higher floor is
+    /// durable.
+    ///
+    /// A life that could not write may have used stamps above the floor. But each life begins as far above it as the wall
+    /// clock has gone on since the floor was written, and its stamps grow no faster than that clock: so a later life begins
+    /// above every stamp of an earlier one, written or not, as long as the clock does not go back between them. When it
+    /// shows less than at the writing, it has, and only a durable floor helps.
+    func startingPoint(at now: WallTime) -> (stamp: WallTime, isSafe: Bool) {
+        let floor = WallTime(nanoseconds: handshakeNanoseconds)
+        guard let reservedAtNanoseconds, now.nanoseconds >= reservedAtNanoseconds,
+            handshakeNanoseconds >= reservedAtNanoseconds
+        else { return (floor, false) }
+        let (stamp, overflow) = handshakeNanoseconds.addingReportingOverflow(now.nanoseconds - reservedAtNanoseconds)
+        return overflow ? (floor, false) : (WallTime(nanoseconds: stamp), true)
     }
 }
 

@@ -416,16 +416,20 @@ extension ControlAPI {
         /// Counts from 1 since the agent started.
         public var sequence: Int64
         public var appliedVersion: Int64
+        /// SHA-256 of the payload of that snapshot; absent when the node has none, or a newer one is not durable yet.
+        public var appliedHash: Blob?
         public var peersUp: Int
         /// The node's wall clock, milliseconds since the Unix epoch.
         public var clockMilliseconds: Int64
         /// The node's newest peer record, when it has not been acknowledged.
         public var record: SignedEnvelope?
         public init(
-            sequence: Int64, appliedVersion: Int64, peersUp: Int, clockMilliseconds: Int64, record: SignedEnvelope?
+            sequence: Int64, appliedVersion: Int64, appliedHash: Blob?, peersUp: Int, clockMilliseconds: Int64,
+            record: SignedEnvelope?
         ) {
             self.sequence = sequence
             self.appliedVersion = appliedVersion
+            self.appliedHash = appliedHash
             self.peersUp = peersUp
             self.clockMilliseconds = clockMilliseconds
             self.record = record

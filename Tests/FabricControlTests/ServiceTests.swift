@@ -32,6 +32,44 @@ struct ServiceTests {
         #expect(bench.service.parkedNow == 0)
     }
 
+    @Test(arguments: [FaultyStore.Fault.unknownButCommitted, .unknownAndLost])
+    func `an approval of unknown outcome answers nobody with success, and those who wait find out`(
+        fault: FaultyStore.Fault
+    ) throws {
+        let bench = try Bench()
+        let (host, token) = try pendingHost(bench)
+        let id = bench.send(host.status(token, wait: 60))
+        let view = try bench.ask(bench.calls.joinRequest(try #require(host.request), in: host.cluster))
+        let approval = try bench.person.approve(view, in: bench.cluster, now: bench.now.wall)
+        bench.store.next = fault
+        #expect(try bench.refusal(bench.calls.approve(view.id, in: host.cluster, approval).request) == .unavailable)
+        guard fault == .unknownButCommitted else {
+            #expect(bench.replies[id] == nil && bench.service.parkedNow == 1)
+            return
+        }
+        #expect(try status(bench.replies[id]).status == "approved")
+        // Nobody asks again, and its snapshot is made all the same.
+        try host.accept(try #require(try status(bench.replies[id]).grant), token, now: bench.now.wall)
+        bench.advance(.seconds(2))
+        #expect(try bench.updates(of: host).snapshot != nil)
+    }
+
+    @Test(arguments: [FaultyStore.Fault.unknownButCommitted, .unknownAndLost])
+    func `a snapshot whose making has an unknown outcome reaches the node that waits for it`(
+        fault: FaultyStore.Fault
+    ) throws {
+        let bench = try Bench()
+        let (host, token) = try pendingHost(bench)
+        try bench.approve(host)
+        try bench.fetchGrant(host, token)
+        let id = bench.send(host.updates(snapshot: 0, records: 0, wait: 60), peer: host.facts)
+        #expect(bench.replies[id] == nil)
+        bench.store.next = fault
+        bench.advance(.seconds(5))
+        let updates = try JSON.decode(ControlAPI.Updates.self, from: try #require(bench.replies[id]).body)
+        #expect(updates.snapshot != nil)
+    }
+
     @Test func `a parked host is answered when its request is rejected, with the reason`() throws {
         let bench = try Bench()
         let (host, token) = try pendingHost(bench)

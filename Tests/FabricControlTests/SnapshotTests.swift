@@ -109,9 +109,45 @@ struct SnapshotTests {
         bench.advance(.seconds(1))
         #expect(try bench.refusal(host.heartbeat(at: bench.now.wall, applied: 40), peer: host.facts) == nil)
         bench.advance(.seconds(1))
-        #expect(try bench.snapshot(of: host).version == 41)
+        // With a number left out, since nobody here knows from what it would follow.
+        #expect(try bench.snapshot(of: host).version == 42)
+        #expect(try bench.snapshot(of: host).previousHash == nil)
         #expect(
             try bench.refusal(host.heartbeat(at: bench.now.wall, applied: .max), peer: host.facts) == .malformedRequest)
+    }
+
+    @Test func `a node with another snapshot of the same number, or of the one before, gets one that it can take`()
+        throws
+    {
+        let bench = try Bench()
+        try bench.activateCluster()
+        let (token, _) = try bench.makeToken()
+        let host = try bench.join("node", token)
+        bench.advance(.seconds(1))
+        func beat(_ version: Int64, _ hash: [UInt8]?) throws -> Int64 {
+            let request = host.heartbeat(at: bench.now.wall, applied: version, hash: hash)
+            #expect(try bench.refusal(request, peer: host.facts) == nil)
+            bench.advance(.seconds(1))
+            return try bench.snapshot(of: host).version
+        }
+        func hash() throws -> [UInt8] {
+            try #require(try bench.updates(of: host).snapshot).payloadHash(bench.cryptography).bytes
+        }
+        let first = try hash()
+        #expect(try beat(1, first) == 1)
+        #expect(try beat(1, nil) == 1)
+        #expect(try beat(1, [UInt8](repeating: 7, count: 32)) == 3)
+        #expect(try bench.snapshot(of: host).previousHash == nil)
+        let third = try hash()
+        #expect(try beat(3, third) == 3)
+        // The next one follows from the third, which this node says it does not have.
+        try bench.join("other", token)
+        bench.advance(.seconds(1))
+        #expect(try bench.snapshot(of: host).version == 4)
+        #expect(try beat(3, third) == 4)
+        #expect(try beat(3, first) == 6)
+        #expect(try beat(2, first) == 6)
+        #expect(try bench.audit().filter { $0.event == "node snapshot version raised" }.count == 2)
     }
 
     @Test func `a store error delays snapshots and loses none`() throws {

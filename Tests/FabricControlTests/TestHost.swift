@@ -89,11 +89,12 @@ final class TestHost {
     }
 
     func heartbeat(
-        at wall: WallTime, applied: Int64 = 0, record: SignedEnvelope? = nil
+        at wall: WallTime, applied: Int64 = 0, hash: [UInt8]? = nil, record: SignedEnvelope? = nil
     ) -> HTTPRequest {
         beat += 1
         let body = ControlAPI.Heartbeat(
-            sequence: beat, appliedVersion: applied, peersUp: 0, clockMilliseconds: wall.nanoseconds / 1_000_000,
+            sequence: beat, appliedVersion: applied, appliedHash: hash.map { Blob($0) }, peersUp: 0,
+            clockMilliseconds: wall.nanoseconds / 1_000_000,
             record: record)
         return HTTPRequest(.post, "/v1/node/heartbeat", body: JSON.encodeOwn(body))
     }

@@ -311,3 +311,64 @@ import Testing
         #expect(a.agent.membership == first)
     }
 }
+
+@Suite struct FullDiskAtBootTests {
+    private func joined() throws -> (bench: NodeBench, a: NodeHost, b: NodeHost) {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        bench.run(.seconds(20))
+        return (bench, a, b)
+    }
+
+    @Test func `a node whose disk is full at every boot reaches its peers each time, with stamps that grow`() throws {
+        let (bench, a, _) = try joined()
+        a.diskError = { _ in .full }
+        // Nil in a life in which the peer was faster.
+        func sent() -> TAI64N? { a.agent.tunnelStatus(a.agent.peers[0])?.timestamps.greatestSent }
+        var stamps: [TAI64N] = []
+        for life in 1...6 {
+            bench.reboot(a)
+            #expect(bench.run(until: { bench.isUp(a) }, limit: .seconds(20)), "life \(life)")
+            if let first = sent() {
+                #expect(stamps.allSatisfy { $0 < first }, "life \(life)")
+                stamps.append(first)
+            }
+            bench.run(.seconds(life == 3 ? 2_000 : 7))
+            if let last = sent(), last != stamps.last { stamps.append(last) }
+        }
+        let greatest = try #require(stamps.max())
+        #expect(stamps.count > 2)
+        // With room again, a floor above all of it becomes durable.
+        a.diskError = { _ in nil }
+        bench.run(.seconds(30))
+        let floors = try StateFrame.open(FloorsState.self, a.file(.floors)!, bench.cryptography)
+        #expect(greatest < Packets.label(WallTime(nanoseconds: floors.handshakeNanoseconds)))
+    }
+
+    @Test func `a clock that has gone back keeps the tunnels down until the floor can be written`() throws {
+        let (bench, a, _) = try joined()
+        a.diskError = { _ in .full }
+        a.clockError = .seconds(-86_400)
+        bench.reboot(a)
+        let before = a.sent.count
+        bench.run(.seconds(60))
+        #expect(a.sent.count == before)
+        a.diskError = { _ in nil }
+        #expect(bench.run(until: { bench.isUp(a) }, limit: .seconds(30)))
+    }
+
+    @Test func `the starting point lies above the floor by what the clock has gone on, and never overflows`() {
+        func point(_ floor: Int64, _ reserved: Int64?, _ now: Int64) -> (Int64, Bool) {
+            let floors = FloorsState(
+                wallNanoseconds: 0, handshakeNanoseconds: floor, recordSequence: 0, reservedAtNanoseconds: reserved)
+            let (stamp, isSafe) = floors.startingPoint(at: WallTime(nanoseconds: now))
+            return (stamp.nanoseconds, isSafe)
+        }
+        #expect(point(1000, 100, 300) == (1200, true))
+        #expect(point(1000, 100, 100) == (1000, true))
+        #expect(point(1000, 100, 99) == (1000, false))
+        #expect(point(1000, nil, 300) == (1000, false))
+        #expect(point(50, 100, 300) == (50, false))
+        #expect(point(.max, 100, 300) == (.max, false))
+    }
+}

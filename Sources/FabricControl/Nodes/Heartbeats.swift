@@ -17,7 +17,7 @@ extension ControlPlane {
         if caller.health != .online { try noteOnline(caller, call) }
         var recordSequence: Int64?
         if let record = beat.record { recordSequence = try keep(record, of: caller, call) }
-        let version = try raiseVersion(beat.appliedVersion, caller, call)
+        let version = try raiseVersion(beat, caller, call)
         call.heardFrom = caller.key
         return call.reply(
             ControlAPI.HeartbeatReply(
@@ -87,21 +87,43 @@ extension ControlPlane {
             "\(caller.health.rawValue) → online")
     }
 
-    /// A node that has applied a newer snapshot than is recorded here (the database was restored) would refuse every
-    /// one that we make: go on above its version. Bounded, so that a node can't exhaust its own count.
-    private func raiseVersion(_ applied: Int64, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
-        guard applied > caller.snapshotVersion, !planted(.versionNotRaised) else { return caller.snapshotVersion }
-        guard applied - caller.snapshotVersion <= 1_000_000 else {
-            throw Problem(.malformedRequest, "appliedVersion: \(applied) was never issued")
+    /// A node that has applied a snapshot that is not recorded here (the database was restored) would refuse those that
+    /// we make: older ones, and such as don't follow from its own. So go on above both versions, with one number left
+    /// out: the next snapshot follows from none. Bounded, so that a node can't exhaust its own count.
+    private func raiseVersion(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
+        guard try hasForeignSnapshot(beat, caller, call), !planted(.versionNotRaised) else {
+            return caller.snapshotVersion
         }
+        guard beat.appliedVersion - caller.snapshotVersion <= 1_000_000 else {
+            throw Problem(.malformedRequest, "appliedVersion: \(beat.appliedVersion) was never issued")
+        }
+        let raised = max(beat.appliedVersion, caller.snapshotVersion) + 1
         try call.transaction.execute(
-            "UPDATE snapshots SET version = $1, dirty = 2 WHERE cluster_id = $2 AND node_id = $3",
-            [.integer(applied), .id(caller.key.cluster), .id(caller.key.node)])
+            "UPDATE snapshots SET version = $1, dirty = 2, payload_hash = NULL WHERE cluster_id = $2 AND node_id = $3",
+            [.integer(raised), .id(caller.key.cluster), .id(caller.key.node)])
         call.snapshotsDirty = true
         call.audit(
             caller.key.cluster, actor: Actor.control, .snapshotRaised, subject: "node \(caller.key.node)",
-            "from \(caller.snapshotVersion) to \(applied), which the node has applied")
-        return applied
+            "from \(caller.snapshotVersion) to \(raised): the node has applied \(beat.appliedVersion), "
+                + (beat.appliedVersion > caller.snapshotVersion ? "which is newer" : "another of that number"))
+        return raised
+    }
+
+    /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
+    private func hasForeignSnapshot(
+        _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
+    ) throws -> Bool {
+        if beat.appliedVersion > caller.snapshotVersion { return true }
+        guard let theirs = beat.appliedHash?.bytes, let ours = caller.snapshotHash else { return false }
+        if beat.appliedVersion == caller.snapshotVersion { return theirs != ours }
+        guard beat.appliedVersion == caller.snapshotVersion - 1,
+            let envelope = try call.transaction.first(
+                "SELECT envelope FROM snapshots WHERE cluster_id = $1 AND node_id = $2",
+                [.id(caller.key.cluster), .id(caller.key.node)]
+            )?.optionalEnvelope("envelope"),
+            let snapshot = try? envelope.unverified(Snapshot.self), let previous = snapshot.previousHash
+        else { return false }
+        return previous.bytes != theirs
     }
 }
 

@@ -180,6 +180,8 @@ extension ControlService {
         } catch {
             plane.counters.storeErrors += 1
             flushAt = now.monotonic + Self.retryDelay
+            // They may have been made, and then the next flush finds nothing to tell.
+            if let unknown = error as? UnknownFlush { wake(unknown.touched, now: now, into: &actions) }
         }
     }
 

@@ -54,6 +54,12 @@ extension ControlPlane {
     }
 }
 
+/// Snapshots were made, or were not: the commit was not answered.
+struct UnknownFlush: Error {
+    /// Whose may have changed. Sorted, each once.
+    var touched: [Topic]
+}
+
 /// One audience's work in a flush.
 private struct DirtySnapshot {
     var key: NodeKey
@@ -65,7 +71,17 @@ private struct DirtySnapshot {
 
 extension ControlPlane {
     /// Makes dirty snapshots, at most `snapshotsPerFlush`. Returns whose changed, and whether some are left.
+    /// Throws `UnknownFlush` when nobody knows whether they were made.
     public func flushSnapshots(now: Now) throws -> (touched: [Topic], isComplete: Bool) {
+        var attempted: [Topic] = []
+        do {
+            return try flush(&attempted, now: now)
+        } catch StoreError.unknownOutcome {
+            throw UnknownFlush(touched: attempted)
+        }
+    }
+
+    private func flush(_ attempted: inout [Topic], now: Now) throws -> (touched: [Topic], isComplete: Bool) {
         let limit = settings.snapshotsPerFlush
         let (touched, taken, made) = try store.transaction { transaction in
             let rows = try transaction.query(
@@ -91,7 +107,8 @@ extension ControlPlane {
                 guard let cluster = clusters[id] else { throw StoreError.corrupt("a snapshot of no cluster") }
                 if try make(item, cluster, now, transaction) { touched.append(.node(id, item.key.node)) }
             }
-            return (touched.sortedUnique(), work.count, touched.count)
+            attempted = touched.sortedUnique()
+            return (attempted, work.count, touched.count)
         }
         counters.snapshotsMade += UInt64(made)
         counters.snapshotsUnchanged += UInt64(taken - made)
