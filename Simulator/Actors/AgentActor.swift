@@ -1,5 +1,6 @@
 internal import FabricCore
 internal import FabricNode
+internal import FabricScenario
 internal import FabricWire
 
 /// A virtual host that runs the production agent. It moves events in and performs actions; it decides nothing.
@@ -7,6 +8,8 @@ final class AgentActor: SimulatedHost {
     static let tunnelPort: UInt16 = 51_820
     /// Timers of flows carry this bit.
     static let flowFlag: UInt64 = 1 << 62
+    static let startDelay = Duration.seconds(1)
+    static let startToken = UInt64(1) << 61
 
     private let world: World
     private let services: ActorServices
@@ -54,8 +57,17 @@ final class AgentActor: SimulatedHost {
         client = VirtualControlClient(
             world: world, host: host, server: control, identity: nil,
             verifyServer: { [unowned self] chain, now in verifyControl(chain, now) })
-        let files = world.store(of: host).loadAll().compactMap { file in
-            StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.bytes) }
+        let files: [LoadedFile]
+        do {
+            files = try world.store(of: host).readAll().compactMap { file in
+                StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.bytes) }
+            }
+        } catch {
+            // The program ends, and the machine's service manager starts it again.
+            world.note(host, "the state can't be read: \(error)")
+            agent = nil
+            world.setTimer(host, after: Self.startDelay, token: Self.startToken)
+            return
         }
         feed(.started(files: files, endpoints: [endpoint]), now)
         nodeID = agent?.nodeID
@@ -76,6 +88,7 @@ final class AgentActor: SimulatedHost {
     }
 
     func handle(_ event: HostEvent, now: Now) {
+        if case .timer(Self.startToken) = event { return boot(now) }
         guard let agent, let client else { return }
         switch event {
         case .wake:
@@ -84,8 +97,12 @@ final class AgentActor: SimulatedHost {
             guard packets.buffer.assign(bytes) else { return }
             perform(agent.receive(&packets.buffer, from: source, now: now), now)
         case .stream(let stream, let event):
-            for outcome in client.handle(stream, event) { take(outcome, now) }
+            for outcome in client.handle(stream, event) {
+                if world.isWatched(host), world.pass(.reply, of: host, outcome.description) { return }
+                take(outcome, now)
+            }
         case .persisted(let operation, let failure):
+            if world.pass(.persisted, of: host, "write \(operation)") { return }
             agent.handle(
                 failure.map { .persistFailed(operation, $0) } ?? .persisted(operation), now: now, into: &actions)
         case .timer(let token):
@@ -117,9 +134,22 @@ final class AgentActor: SimulatedHost {
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
-            for action in batch { perform(action, client) }
+            for action in batch {
+                if world.isWatched(host), passBoundary(before: action) { return }
+                perform(action, client)
+            }
         }
         world.setDeadline(host, agent.nextDeadline()?.instant)
+    }
+
+    /// True when the host has crashed before it did this.
+    private func passBoundary(before action: NodeAction) -> Bool {
+        switch action {
+        case .request(_, let request, _):
+            world.pass(.send, of: host, "\(request.method.rawValue) \(request.path)")
+        case .persist(_, let file, _): world.pass(.persist, of: host, file.rawValue)
+        case .secureControlChannel, .configureInterface, .report: false
+        }
     }
 
     private func perform(_ action: NodeAction, _ client: VirtualControlClient) {
@@ -161,6 +191,7 @@ final class AgentActor: SimulatedHost {
     }
 
     private func transmit(to destination: Endpoint) {
+        if world.isWatched(host), world.pass(.transmit, of: host, "to \(destination)") { return }
         world.send(
             from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes))
     }

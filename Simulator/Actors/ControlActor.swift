@@ -23,6 +23,15 @@ final class ControlActor: SimulatedHost {
     private(set) var host: HostID!
     private var service: ControlService?
     private var store: SQLiteStore?
+    private var database: FaultyStore?
+    /// The faults of its database, which outlast its crashes.
+    private(set) var databaseConditions: DatabaseConditions!
+    /// World time at which the database has done what was asked of it.
+    private var databaseFreeAt = Instant.zero
+    /// Of this boot, the control plane's and SQLite's: asked for once, since asking again gives the same numbers again.
+    private var randomness: (SeededRandom, SeededRandom)?
+    /// By name.
+    private var backups: [String: DiskImage] = [:]
     private var actions: [ControlService.Action] = []
     /// Which connection waits for the answer of a request. Looked up by key only, as are the next two.
     private var waiting: [UInt64: Waiting] = [:]
@@ -32,6 +41,9 @@ final class ControlActor: SimulatedHost {
     private var delayed: [UInt64: (stream: StreamID, bytes: [UInt8])] = [:]
     private var nextToken: UInt64 = 1
     private var lostAnswers: [LostAnswers] = []
+    /// Of each cluster; looked up by key only.
+    private var roots: [ClusterID: [UInt8]] = [:]
+    /// Why it is not up, when it should be.
     private(set) var failure: String?
     /// SHA-256 of its root certificate.
     private(set) var pin: [UInt8]?
@@ -55,7 +67,14 @@ final class ControlActor: SimulatedHost {
         self.settings = settings
     }
 
-    func attach(_ host: HostID) { self.host = host }
+    func attach(_ host: HostID) {
+        self.host = host
+        databaseConditions = DatabaseConditions(
+            random: SeededRandom(seed: world.seed, stream: "control/database-faults"))
+        world.disk(of: host).boundary = { [unowned self] isSync, file in
+            world.passInCall(isSync ? .sync : .write, of: self.host, file)
+        }
+    }
 
     /// Reads the records for an observer; nil while the control plane is down.
     func query(_ sql: String) -> [SQLRow]? {
@@ -67,19 +86,36 @@ final class ControlActor: SimulatedHost {
 
     var endpoint: Endpoint { Endpoint(address: world.network.address(of: host), port: Self.port) }
 
+    /// What starts it tries again after this, as the machine's service manager does.
+    static let startDelay = Duration.seconds(1)
+    static let startToken = UInt64(1) << 61
+
     func boot(_ now: Now) {
+        randomness = (world.random(of: host, "control"), world.random(of: host, "sqlite"))
+        start(now)
+    }
+
+    private func start(_ now: Now) {
+        come(up: now)
+        if world.crashIfDue(host) { return }
+        if service == nil { world.setTimer(host, after: Self.startDelay, token: Self.startToken) }
+    }
+
+    private func come(up now: Now) {
         do {
-            let random = world.random(of: host, "control")
+            guard let (random, storeRandom) = randomness else { return }
             let identity = try ControlIdentity(
                 vault: vault, certificates: services.certificates, cryptography: services.cryptography, random: random,
                 dnsNames: [], now: now.wall)
             pin = identity.pin
             let store = try SQLiteStore(
-                disk: world.disk(of: host), name: "control.db", random: world.random(of: host, "sqlite"))
-            let environment = ControlEnvironment(
-                store: store, vault: vault, certificates: services.certificates, cryptography: services.cryptography,
-                random: random, controlPin: identity.pin)
+                disk: world.disk(of: host), name: "control.db", random: storeRandom)
+            let database = FaultyStore(store, databaseConditions)
             self.store = store
+            self.database = database
+            let environment = ControlEnvironment(
+                store: database, vault: vault, certificates: services.certificates, cryptography: services.cryptography,
+                random: random, controlPin: identity.pin)
             let service = ControlService(try ControlPlane(environment, settings: settings))
             self.service = service
             service.handle(.started, now: now, into: &actions)
@@ -88,28 +124,52 @@ final class ControlActor: SimulatedHost {
                 StreamListener(
                     identity: StreamIdentity(chain: identity.chain), clientCertificate: .optional,
                     verify: { [unowned self] chain, now in verifyClient(chain, now) }))
+            failure = nil
             settle()
         } catch {
             failure = "the control plane did not come up: \(error)"
             world.note(host, failure!)
+            store?.abandon()
+            store = nil
+            database = nil
         }
+    }
+
+    // MARK: Backups
+
+    /// Copies the disk as it is, as a snapshot of its volume would.
+    func backUp(_ name: String) { backups[name] = world.disk(of: host).image() }
+
+    /// The disk becomes what it was. A control plane that runs is started anew.
+    func restore(_ name: String) {
+        guard let image = backups[name] else { preconditionFailure("the plan restores what it backed up") }
+        let runs = world.isRunning(host)
+        world.crash(host, .process)
+        world.disk(of: host).restore(image)
+        if runs { world.start(host, at: world.now) }
     }
 
     func crashed() {
         service = nil
         store?.abandon()
         store = nil
+        database = nil
+        databaseFreeAt = .zero
         actions = []
         waiting = [:]
         connections = [:]
         delayed = [:]
+        roots = [:]
     }
 
     func handle(_ event: HostEvent, now: Now) {
+        if case .timer(Self.startToken) = event { return start(now) }
         guard let service else { return }
         switch event {
         case .wake: service.handleDeadline(now: now, into: &actions)
-        case .stream(let stream, let event): handle(stream, event, service, now)
+        case .stream(let stream, let event):
+            if case .received(let bytes) = event, passRequest(bytes) { return }
+            handle(stream, event, service, now)
         case .timer(let token): release(token)
         case .datagram, .persisted: break
         }
@@ -119,7 +179,7 @@ final class ControlActor: SimulatedHost {
     private func handle(_ stream: StreamID, _ event: StreamEvent, _ service: ControlService, _ now: Now) {
         switch event {
         case .accepted(_, let from, let chain):
-            let facts = chain.isEmpty ? nil : try? service.plane.verifyClient(chain: chain, now: now)
+            let facts = chain.isEmpty ? nil : try? judge(chain, now)
             connections[stream] = Connection(remote: from, peer: facts)
         case .received(let bytes):
             guard let connection = connections[stream] else { return }
@@ -141,10 +201,30 @@ final class ControlActor: SimulatedHost {
         }
     }
 
+    /// True when the host has crashed before it looked at the request.
+    private func passRequest(_ bytes: [UInt8]) -> Bool {
+        guard world.isWatched(host) else { return false }
+        let request = VirtualHTTP.decodeRequest(bytes).request
+        return world.pass(.request, of: host, "\(request.method.rawValue) \(request.path)")
+    }
+
+    /// As the Linux host does it: by roots that it keeps, so that a database that is away ends no node's connection. A
+    /// cluster that it does not know may be new.
+    private func judge(_ chain: [[UInt8]], _ now: Now) throws -> CertificateFacts {
+        guard let service else { throw CertificateError.untrustedRoot }
+        func judged() throws(CertificateError) -> CertificateFacts {
+            try ControlPlane.verifyClient(chain: chain, roots: roots, time: now.wall, services.certificates)
+        }
+        do { return try judged() } catch .untrustedRoot {
+            if let known = try? service.plane.clusterRoots() { roots = known }
+            return try judged()
+        }
+    }
+
     private func verifyClient(_ chain: [[UInt8]], _ now: Now) -> TLSRefusal? {
-        guard let service else { return TLSRefusal(.accessDenied, "not up") }
+        guard service != nil else { return TLSRefusal(.accessDenied, "not up") }
         do {
-            _ = try service.plane.verifyClient(chain: chain, now: now)
+            _ = try judge(chain, now)
             return nil
         } catch let error as CertificateError {
             return TLSRefusal(error)
@@ -153,13 +233,20 @@ final class ControlActor: SimulatedHost {
         }
     }
 
+    /// The call is over: what it wrote is durable, and its answers may leave.
     private func settle() {
+        if world.crashIfDue(host) { return }
         guard let service else { return }
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
             // What the disk took for the transactions of this turn delays every answer that they gave.
-            let latency = world.disk(of: host).takeElapsed()
+            var latency = world.disk(of: host).takeElapsed()
+            if let taken = database?.takeElapsed(), taken > .zero {
+                databaseFreeAt = max(databaseFreeAt, world.now) + taken
+                latency += databaseFreeAt - world.now
+            }
+            if world.pass(.commit, of: host, "\(batch.count) answers") { return }
             for case .reply(let id, let reply) in batch { answer(id.number, reply, after: latency) }
         }
         world.setDeadline(host, service.nextDeadline()?.instant)
@@ -167,6 +254,7 @@ final class ControlActor: SimulatedHost {
 
     private func answer(_ id: UInt64, _ reply: HTTPReply, after latency: Duration) {
         guard let entry = waiting.removeValue(forKey: id) else { return }
+        if world.pass(.answer, of: host, "\(reply.status) to \(entry.path)") { return }
         connections[entry.stream]?.open.removeAll { $0 == id }
         if reply.isSuccess, let lost = lostAnswers.firstIndex(where: { $0.kind == RequestKind(path: entry.path) }) {
             lostAnswers[lost].remaining -= 1

@@ -8,6 +8,13 @@ final class VirtualControlClient {
     enum Outcome {
         case reply(UInt64, HTTPReply)
         case failure(UInt64, ControlFailure)
+
+        var description: String {
+            switch self {
+            case .reply(_, let reply): "status \(reply.status)"
+            case .failure(_, let failure): failure.description
+            }
+        }
     }
 
     /// Timers of requests carry this bit beside the number, so that a host can tell them from its own.

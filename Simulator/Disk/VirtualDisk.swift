@@ -2,9 +2,9 @@ public import FabricCore
 
 /// Random-access files with a page cache in front of the medium.
 ///
-/// A write is seen by every reader at once and is durable after `sync` of its file. A power failure keeps of each file
-/// what was durable and, drawn from the seed, none, all, a prefix, or a subset of the writes since: what a real cache may
-/// have written back. Creation becomes durable with the file's first sync, deletion at once (the Linux host syncs the
+/// A write is seen by every reader at once and is durable after `sync` of its file (unless `conditions` say otherwise). A
+/// power failure keeps of each file what was durable and, drawn from the seed, none, all, a prefix, or a subset of the
+/// writes since: what a real cache may have written back. Creation becomes durable with the file's first sync, deletion at once (the Linux host syncs the
 /// directory).
 ///
 /// Calls don't wait: the time that they would have taken adds up in `takeElapsed()`, for the host to delay its answers by.
@@ -19,6 +19,9 @@ public final class VirtualDisk: Disk {
     private let trace: (UInt64, String) -> Void
     private var files: [String: VirtualFile] = [:]
     private var elapsed: Int64 = 0
+    /// Asked before each write and sync; true when the power fails there. From then on nothing works until `crash`.
+    var boundary: ((_ isSync: Bool, _ file: String) -> Bool)?
+    private var isWithoutPower = false
 
     /// A disk of its own, outside a world. Worlds make one per host.
     public convenience init(conditions: DiskConditions, random: SeededRandom) {
@@ -32,8 +35,9 @@ public final class VirtualDisk: Disk {
     }
 
     public func open(_ name: String) throws(DiskError) -> any DiskFile {
+        try checkPower()
         if let file = files[name] { return VirtualFileHandle(disk: self, file: file) }
-        if conditions.failsWrites { throw DiskConditions.inputOutputError }
+        if conditions.strikes(conditions.writeErrors) { throw DiskConditions.inputOutputError }
         let file = VirtualFile(name: name)
         files[name] = file
         return VirtualFileHandle(disk: self, file: file)
@@ -42,7 +46,8 @@ public final class VirtualDisk: Disk {
     /// Open handles of the file go on reading and writing what has no name any more.
     public func delete(_ name: String) throws(DiskError) {
         guard let file = files[name] else { throw .notFound }
-        if conditions.failsWrites { throw DiskConditions.inputOutputError }
+        try passBoundary(isSync: false, name)
+        if conditions.strikes(conditions.writeErrors) { throw DiskConditions.inputOutputError }
         files[name] = nil
         file.deleted = true
         conditions.usedBytes -= Int64(file.content.count)
@@ -82,6 +87,7 @@ public final class VirtualDisk: Disk {
 
     /// The power fails. Handles from before keep no right: their calls fail from now on.
     public func crash() {
+        isWithoutPower = false
         for name in names {
             guard let file = files[name] else { continue }
             let before = file.content.count
@@ -93,17 +99,76 @@ public final class VirtualDisk: Disk {
                 continue
             }
             file.existsDurably = true
-            conditions.lostWrites += UInt64(file.losePending(random, tearing: conditions.tearsWrites))
+            conditions.lostWrites += UInt64(file.losePending(random, tearing: conditions.tornWrites, conditions))
             conditions.usedBytes += Int64(file.content.count - before)
             trace(3, name)
         }
     }
 
-    func syncHappened(_ file: VirtualFile) {
+    /// The process died, the kernel lives: its cache has everything.
+    func powerReturns() { isWithoutPower = false }
+
+    /// All files as a power failure at this moment would certainly leave them.
+    public func image() -> DiskImage {
+        DiskImage(
+            entries: names.compactMap { name in files[name].flatMap { $0.existsDurably ? (name, $0.durable) : nil } })
+    }
+
+    /// The files become those of the image, durably. Handles from before are dead.
+    public func restore(_ image: DiskImage) {
+        for name in names {
+            guard let file = files[name] else { continue }
+            file.generation += 1
+            conditions.usedBytes -= Int64(file.content.count)
+        }
+        files = [:]
+        for (name, content) in image.entries {
+            let file = VirtualFile(name: name)
+            file.content = content
+            file.durable = content
+            file.existsDurably = true
+            files[name] = file
+            conditions.usedBytes += Int64(content.count)
+            trace(5, name)
+        }
+    }
+
+    func checkPower() throws(DiskError) {
+        if isWithoutPower { throw DiskConditions.inputOutputError }
+    }
+
+    /// Before a write or a sync.
+    func passBoundary(isSync: Bool, _ name: String) throws(DiskError) {
+        try checkPower()
+        guard let boundary, boundary(isSync, name) else { return }
+        isWithoutPower = true
+        throw DiskConditions.inputOutputError
+    }
+
+    func sync(_ file: VirtualFile) throws(DiskError) {
+        try passBoundary(isSync: true, file.name)
         elapsed += conditions.syncLatency.draw(random)
+        if conditions.strikes(conditions.syncErrors) {
+            file.failSync(conditions.random)
+            trace(6, file.name)
+            throw DiskConditions.inputOutputError
+        }
         conditions.syncs += 1
+        if conditions.strikes(conditions.lostSyncs) { return trace(7, file.name) }
+        file.flushAll()
+        if conditions.strikes(conditions.bitRot) { rot(file) }
         trace(4, file.name)
     }
+
+    private func rot(_ file: VirtualFile) {
+        FileDamage.flippedBits(1).apply(to: &file.durable, conditions.random)
+        file.content = file.durable
+    }
+}
+
+/// The files of a disk at one moment, sorted by name.
+public struct DiskImage {
+    var entries: [(name: String, content: [UInt8])]
 }
 
 /// One file: what readers see, what is durable, and the changes between the two.
@@ -168,8 +233,36 @@ final class VirtualFile {
         existsDurably = existsDurably || count > 0
     }
 
+    /// The sync failed: each change is durable or lost for good, and none is tried again.
+    func failSync(_ random: SeededRandom) {
+        for change in pending where random.below(2) == 0 {
+            VirtualFile.apply(change, to: &durable)
+            existsDurably = true
+        }
+        pending.removeAll()
+        pendingBytes = 0
+    }
+
+    /// A write of which a power failure left a part: its beginning, or some of its sectors.
+    private func tear(_ change: Change, _ random: SeededRandom) {
+        guard case .write(let offset, let bytes) = change else { return }
+        if random.below(2) == 0 {
+            let part = Array(bytes[..<Int(random.below(UInt64(bytes.count) + 1))])
+            return VirtualFile.apply(.write(offset: offset, bytes: part), to: &durable)
+        }
+        var start = 0
+        while start < bytes.count {
+            let end = min(
+                bytes.count, start + DiskConditions.sectorBytes - (offset + start) % DiskConditions.sectorBytes)
+            if random.below(2) == 0 {
+                VirtualFile.apply(.write(offset: offset + start, bytes: Array(bytes[start..<end])), to: &durable)
+            }
+            start = end
+        }
+    }
+
     /// Keeps a part of the pending changes, drawn from the seed; returns how many were lost.
-    func losePending(_ random: SeededRandom, tearing: Bool) -> Int {
+    func losePending(_ random: SeededRandom, tearing: Probability, _ conditions: DiskConditions) -> Int {
         defer {
             pending.removeAll()
             pendingBytes = 0
@@ -184,13 +277,15 @@ final class VirtualFile {
             let kept = Int(random.below(UInt64(pending.count) + 1))
             for change in pending[..<kept] { VirtualFile.apply(change, to: &durable) }
             lost = pending.count - kept
-            if tearing, kept < pending.count, case .write(let offset, let bytes) = pending[kept] {
-                let part = Array(bytes[..<Int(random.below(UInt64(bytes.count) + 1))])
-                VirtualFile.apply(.write(offset: offset, bytes: part), to: &durable)
-            }
+            if kept < pending.count, conditions.strikes(tearing) { tear(pending[kept], conditions.random) }
         default:
             for change in pending {
-                if random.below(2) == 0 { VirtualFile.apply(change, to: &durable) } else { lost += 1 }
+                if random.below(2) == 0 {
+                    VirtualFile.apply(change, to: &durable)
+                } else {
+                    lost += 1
+                    if conditions.strikes(tearing) { tear(change, conditions.random) }
+                }
             }
         }
         return lost
@@ -211,10 +306,12 @@ final class VirtualFileHandle: DiskFile {
 
     private func check() throws(DiskError) {
         if generation != file.generation { throw DiskConditions.inputOutputError }
+        try disk.checkPower()
     }
 
     func read(_ buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(DiskError) -> Int {
         try check()
+        if disk.conditions.strikes(disk.conditions.readErrors) { throw DiskConditions.inputOutputError }
         let available = Int64(file.content.count) - offset
         guard offset >= 0, available > 0 else { return 0 }
         let count = min(buffer.count, Int(available))
@@ -226,7 +323,8 @@ final class VirtualFileHandle: DiskFile {
 
     func write(_ buffer: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
         try check()
-        if disk.conditions.failsWrites { throw DiskConditions.inputOutputError }
+        try disk.passBoundary(isSync: false, file.name)
+        if disk.conditions.strikes(disk.conditions.writeErrors) { throw DiskConditions.inputOutputError }
         let (end, overflow) = offset.addingReportingOverflow(Int64(buffer.count))
         guard offset >= 0, !overflow, end <= VirtualDisk.maximumFileBytes else { throw .full }
         if buffer.isEmpty { return }
@@ -236,7 +334,8 @@ final class VirtualFileHandle: DiskFile {
 
     func truncate(to size: Int64) throws(DiskError) {
         try check()
-        if disk.conditions.failsWrites { throw DiskConditions.inputOutputError }
+        try disk.passBoundary(isSync: false, file.name)
+        if disk.conditions.strikes(disk.conditions.writeErrors) { throw DiskConditions.inputOutputError }
         guard size >= 0, size <= VirtualDisk.maximumFileBytes else { throw .full }
         if !file.deleted { try disk.conditions.reserve(size - Int64(file.content.count)) }
         file.add(.truncate(Int(size)))
@@ -244,9 +343,7 @@ final class VirtualFileHandle: DiskFile {
 
     func sync() throws(DiskError) {
         try check()
-        if disk.conditions.failsSyncs { throw DiskConditions.inputOutputError }
-        file.flushAll()
-        disk.syncHappened(file)
+        try disk.sync(file)
     }
 
     func size() throws(DiskError) -> Int64 {

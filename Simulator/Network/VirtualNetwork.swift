@@ -316,7 +316,7 @@ public final class VirtualNetwork {
             link.pointee.counters.partitionDropped &+= UInt64(packets)
             return false
         }
-        if !world.isRunning(to) {
+        if !world.isReachable(to) {
             link.pointee.counters.hostDown &+= UInt64(packets)
             return false
         }

@@ -27,6 +27,8 @@ public final class ScenarioRun {
     let places: [PlaceID]
     let view: SimulationView
     private let start: Instant
+    /// World time at which the scenario's clock starts.
+    var startOfScenario: Instant { start }
     /// The cuts in force, by the plan's identifier. Looked up by key only.
     var cuts: [Int: [PartitionID]] = [:]
     var endedSwizzles: Set<Int> = []
@@ -91,6 +93,9 @@ public final class ScenarioRun {
             let host = world.addHost(agent, name: node.name, place: places[node.place])
             agent.attach(host)
             if node.clockSkew != .zero { world.jumpWallClock(host, by: node.clockSkew) }
+            if node.clockDriftPartsPerBillion != 0 {
+                world.setClockDrift(host, partsPerBillion: node.clockDriftPartsPerBillion)
+            }
             agent.onReport = { [unowned self] actor, report in
                 onReport?("\(elapsed) \(actor.name): \(report)")
             }
@@ -185,6 +190,7 @@ public final class ScenarioRun {
             if set.control { world.jumpWallClock(control.host, by: step) }
         case .loseAnswers(let kind, let count): control.lose(kind, count)
         case .startFlow(let index): startFlow(index)
+        case .hostFault(let fault): perform(fault)
         }
     }
 

@@ -89,6 +89,12 @@ final class StreamEnd {
     /// The first flight, in the peer's numbers, that has not arrived in order.
     var nextFlight: Int64 = 0
     var receivedOffset: Int64 = 0
+    /// Up to where messages were handed over.
+    var deliveredOffset: Int64 = 0
+    /// The host is held, and will be told of what is here when it goes on.
+    var deliveryHeld = false
+    /// The connection stands, and the process has not begun its handshake yet.
+    var helloHeld = false
     var paused = false
     var unread = FIFO<[UInt8]>()
     var unreadBytes = 0
@@ -115,7 +121,9 @@ final class StreamEnd {
     var bufferedBytes: Int { Int(queuedOffset - sentOffset) }
     /// What the peer is told: up to where this end takes bytes.
     var receiveEdge: Int64 {
-        receivedOffset + Int64(VirtualStreams.receiveWindow - min(unreadBytes, VirtualStreams.receiveWindow))
+        // What waits for a held process fills the window.
+        (deliveryHeld ? deliveredOffset : receivedOffset)
+            + Int64(VirtualStreams.receiveWindow - min(unreadBytes, VirtualStreams.receiveWindow))
     }
 
     func enqueue(_ content: StreamMessage.Content, bytes: Int) {

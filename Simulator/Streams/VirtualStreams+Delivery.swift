@@ -3,10 +3,15 @@ internal import FabricCore
 /// Handing over what has arrived in order, and the handshake that comes first.
 extension VirtualStreams {
     /// Hands over every message that is complete. The receiver may close or crash in between.
-    func deliver(_ connection: StreamConnection, _ side: Int) {
+    /// Of a host that is held, they wait: the kernel has taken them, the process has not.
+    func deliver(_ connection: StreamConnection, _ side: Int, atMost limit: Int = .max) {
         guard let end = connection.end(side), let sender = connection.end(1 - side) else { return }
+        var count = 0
         while end.state != .gone, let message = sender.messages.first, message.end <= end.receivedOffset {
+            if count == limit || world.mustWait(end.host) { return holdDelivery(connection, side) }
+            count += 1
             _ = sender.messages.popFirst()
+            end.deliveredOffset = message.end
             switch message.content {
             case .application(let bytes):
                 guard end.state == .open else { continue }

@@ -140,6 +140,10 @@ extension VirtualStreams {
         if client.backoff == 0 { client.sampleRoundTrip(max(1, world.nowNanoseconds - client.waitingSince)) }
         client.backoff = 0
         client.waitingSince = .max
+        if world.mustWait(client.host) {
+            client.helloHeld = true
+            return holdDelivery(connection, 0)
+        }
         client.enqueue(.clientHello, bytes: 320)
         pump(connection, 0)
     }
@@ -241,6 +245,10 @@ extension VirtualStreams {
         let stream = StreamID(value: payload)
         guard let (connection, end) = find(stream), end.timerQueued == time else { return false }
         end.timerQueued = .max
+        if postponesTimer(end, at: time) {
+            armTimer(connection, stream.side)
+            return false
+        }
         let wanted = min(end.retransmitAt, end.handshakeDeadline)
         guard wanted <= time else {
             if wanted != .max { armTimer(connection, stream.side) }

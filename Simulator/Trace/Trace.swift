@@ -20,6 +20,7 @@ public enum TraceKind: UInt16, Sendable {
     case network
     case action
     case note
+    case hold
 
     public var name: String { "\(self)" }
 }

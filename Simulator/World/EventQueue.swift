@@ -12,6 +12,8 @@ enum EventKind: UInt8 {
     case diskCompletion
     /// A one-off timer that a host asked for; `payload` is the host's token.
     case timer
+    /// A slow host is done with an event; `payload` is its hold's generation.
+    case service
     /// A host boots.
     case boot
     /// A step of the scenario; `payload` is the slot of its closure.

@@ -41,6 +41,11 @@ public final class World {
         /// World time of the earliest wake event that is queued and valid; `.max` for none.
         var wakeQueued: Int64 = .max
         var wakeGeneration: UInt64 = 0
+        /// What happens here may have to wait; see World+Holds.swift.
+        var isHeld = false
+        var isSuspended = false
+        /// Somebody counts its boundaries; see World+Boundaries.swift.
+        var isWatched = false
     }
 
     private struct Progress {
@@ -66,6 +71,14 @@ public final class World {
     public private(set) var hostCount = 0
     private var hostNames: Set<String> = []
     private var disks: [HostDisks] = []
+    /// Looked up by key only.
+    var holds: [Int: HostHold] = [:]
+    /// The host whose held event is being handled; -1 for none.
+    var servingHost = -1
+    /// Datagrams that found a socket's buffer full.
+    public internal(set) var socketBufferDrops: UInt64 = 0
+    /// Looked up by key only; see World+Boundaries.swift.
+    var watches: [Int: BoundaryWatch] = [:]
     private var actions: [(label: String, body: (World) -> Void)?] = []
     private var freeActions: [Int] = []
 
@@ -151,7 +164,10 @@ public final class World {
         case .datagram: network.deliver(slot: Int(event.payload))
         case .streamPacket: streams.arrive(slot: Int(event.payload))
         case .streamTimer: return streams.timerFired(event.payload, at: event.time)
-        case .diskCompletion: return disks[host].store.complete(slot: Int(event.payload))
+        case .diskCompletion:
+            guard isStopped(host) else { return disks[host].store.complete(slot: Int(event.payload)) }
+            enqueueHeld(host, .diskCompletion(Int(event.payload)))
+        case .service: return serve(host, generation: event.payload)
         case .timer:
             guard hosts[host].running, hosts[host].boot == event.boot else { return false }
             trace.record(.timer, host: event.host, at: event.time, event.payload)
@@ -170,6 +186,7 @@ public final class World {
 
     @inline(__always)
     func tell(_ host: Int, _ event: HostEvent) {
+        if mustWait(host) { return hold(host, event) }
         let now = hosts[host].clock.now(at: Instant(nanoseconds: nowNanoseconds))
         hosts[host].object.handle(event, now: now)
     }
@@ -260,6 +277,8 @@ public final class World {
     public func object(of host: HostID) -> any SimulatedHost { hosts[host.index].object }
     public func isRunning(_ host: HostID) -> Bool { hosts[host.index].running }
     @inline(__always) func isRunning(_ host: Int) -> Bool { hosts[host].running }
+    /// Packets arrive there.
+    @inline(__always) func isReachable(_ host: Int) -> Bool { hosts[host].running && !hosts[host].isSuspended }
     @inline(__always) func bootNumber(_ host: Int) -> UInt16 { hosts[host].boot }
     /// Random-access files, for example of a database.
     public func disk(of host: HostID) -> VirtualDisk { disks[host.index].disk }
@@ -303,6 +322,7 @@ public final class World {
         record.pointee.running = false
         record.pointee.deadline = nil
         record.pointee.wakeTarget = .max
+        dropHold(host.index)
         if kind == .power { record.pointee.powerWasOff = true }
         disks[host.index].crash(kind)
         record.pointee.object.crashed()

@@ -57,6 +57,7 @@ public enum LivePlan {
         case .swizzle: "a swizzle draws from the seed"
         case .readdress: "addresses change"
         case .rebind: "NATs are rebound"
+        case .hostFault: "hosts have faults that only the simulator makes"
         }
     }
 

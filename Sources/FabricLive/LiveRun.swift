@@ -246,7 +246,7 @@ public final class LiveRun {
             try network.setControlSilent(false)
             try startControl()
             desk.setControlRuns(true)
-        case .setLinks, .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind:
+        case .setLinks, .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault:
             preconditionFailure("LivePlan.refusals lets no such step through")
         }
     }

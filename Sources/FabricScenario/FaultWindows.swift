@@ -2,7 +2,9 @@ internal import FabricCore
 
 /// When which node is in a fault, read off the timeline: what a healthy core is judged by.
 ///
-/// In a fault are: a crashed node; whoever a swizzle may cut off, all the while; of a partition, also one of UDP or TCP alone, the side that is cut from the control plane, and when that is on neither
+/// In a fault are: a node that is crashed, paused, asleep or slow, or whose disk has a fault, or that is to crash at a
+/// boundary, which may be any time; whoever a swizzle may cut off, all the while; of a partition, also one of UDP or TCP
+/// alone, the side that is cut from the control plane, and when that is on neither
 /// side, the smaller one (the first of two equal ones). Changed links and moved clocks are no faults in this sense: the
 /// fabric must stand them. A node that is not switched on yet is in no fault.
 public struct FaultWindows: Sendable {
@@ -24,16 +26,22 @@ public struct FaultWindows: Sendable {
             open.removeAll { $0.nodes.isEmpty }
         }
         var found = windows.map { $0.map { ($0.from, $0.until) } }
-        // Crashes have the key -1, partitions their own.
+        // Crashes have the key -1, other faults of hosts those of `window`, partitions their own.
         for step in plan.steps {
             switch step.action {
-            case .crash(let nodes): open.append((-1, nodes, step.time))
+            case .crash(let nodes):
+                // A pause ends with its process.
+                close([-2], nodes, step.time, &found)
+                open.append((-1, nodes, step.time))
             case .restart(let nodes): close([-1], nodes, step.time, &found)
             case .cut(let partition): open.append((partition.id, Self.cutOff(partition, plan), step.time))
             case .swizzle(let swizzle):
                 open.append((swizzle.id, Self.cutOff(swizzle.target, plan), step.time))
                 ends[swizzle.id] = step.time + swizzle.duration
             case .heal(let ids): close(ids, nil, step.time, &found)
+            case .hostFault(let fault):
+                guard let (key, nodes, begins) = Self.window(fault) else { break }
+                if begins { open.append((key, nodes, step.time)) } else { close([key], nodes, step.time, &found) }
             default: break
             }
         }
@@ -42,6 +50,19 @@ public struct FaultWindows: Sendable {
             for node in entry.nodes { found[node].append((entry.from, until)) }
         }
         windows = found.map { $0.map { (from: $0.0, until: $0.1) } }
+    }
+
+    /// What a fault of hosts begins or ends, by a key of its own; nil for what the fabric must stand.
+    private static func window(_ fault: HostFault) -> (key: Int, nodes: [Int], begins: Bool)? {
+        switch fault {
+        case .kill(let set): (-1, set.nodes, true)
+        case .pause(let set), .suspend(let set): (-2, set.nodes, true)
+        case .resume(let set): (-2, set.nodes, false)
+        case .slowProcessor(let set, let cost): (-3, set.nodes, cost > .zero)
+        case .disk(let set, let settings): (-4, set.nodes, settings.contains { $0 != $0.mended })
+        case .crashAt(let set, _): (-5, set.nodes, true)
+        case .drift, .bitRot, .database, .backUpControl, .restoreControl: nil
+        }
     }
 
     private static func cutOff(_ partition: PlannedPartition, _ plan: Plan) -> [Int] {

@@ -37,6 +37,13 @@ enum FormatKeys {
             ("block", keys(BlockEntry.CodingKeys.self)),
             ("readdress", keys(ReaddressEntry.CodingKeys.self)),
             ("rebind", keys(RebindEntry.CodingKeys.self)),
+            ("hold", keys(HoldEntry.CodingKeys.self)),
+            ("slowCPU", keys(SlowProcessorEntry.CodingKeys.self)),
+            ("disk", keys(DiskEntry.CodingKeys.self)),
+            ("bitRot", keys(BitRotEntry.CodingKeys.self)),
+            ("database", keys(DatabaseEntry.CodingKeys.self)),
+            ("backup", keys(BackupEntry.CodingKeys.self)),
+            ("crashAt", keys(CrashAtEntry.CodingKeys.self)),
             (
                 "expectation",
                 keys(ExpectationEntry.FormKeys.self) + keys(ExpectationEntry.CodingKeys.self)

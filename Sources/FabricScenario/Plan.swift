@@ -111,6 +111,8 @@ public struct PlannedNode: Sendable, Hashable {
     public var domains: [RoutingDomainID]
     /// The wall clock's error at the start.
     public var clockSkew: Duration
+    /// How much faster than the truth its clocks run, in parts per billion.
+    public var clockDriftPartsPerBillion: Int64 = 0
 }
 
 public struct PlannedToken: Sendable, Hashable {
@@ -145,6 +147,11 @@ public struct EndpointSet: Sendable, Hashable {
     /// Sorted.
     public var nodes: [Int]
     public var control: Bool
+
+    public init(nodes: [Int], control: Bool) {
+        self.nodes = nodes
+        self.control = control
+    }
 }
 
 /// Traffic from one set to the other is cut; in both directions when `isSymmetric`.
@@ -198,6 +205,7 @@ public struct PlannedStep: Sendable, Hashable {
         case loseAnswers(RequestKind, count: Int)
         /// Index into `Plan.flows`.
         case startFlow(Int)
+        case hostFault(HostFault)
     }
 }
 

@@ -77,6 +77,7 @@ extension PlanText {
         case .startControl: return "start-control: {}"
         case .moveClock(let set, let jump): return "clock: {nodes: \(selector(set)), jump: \(Span(jump))}"
         case .loseAnswers(let kind, let count): return "lose-answers: {request: \(kind.rawValue), count: \(count)}"
+        case .hostFault(let fault): return hostFault(fault)
         case .startFlow(let index):
             let flow = plan.flows[index]
             let ends =
@@ -326,7 +327,12 @@ extension Plan {
         if first.domains != [.fabric] {
             parts.append("domains: [\(first.domains.map(\.text).joined(separator: ", "))]")
         }
-        if first.clockSkew != .zero { parts.append("clock: {skew: \(Span(first.clockSkew))}") }
+        var clock: [String] = []
+        if first.clockSkew != .zero { clock.append("skew: \(Span(first.clockSkew))") }
+        if first.clockDriftPartsPerBillion != 0 {
+            clock.append("drift: \(ClockDrift(partsPerBillion: first.clockDriftPartsPerBillion))")
+        }
+        if !clock.isEmpty { parts.append("clock: {\(clock.joined(separator: ", "))}") }
         var lines = ["  - {\(parts.joined(separator: ", "))}"]
         guard isNumbered else { return lines }
         for place in places.indices where order.contains(place) {

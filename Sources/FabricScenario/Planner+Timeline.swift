@@ -126,21 +126,26 @@ extension Planner {
         case .link(let entry): return addLinkChange(entry, step, start)
         case .crash(let entry):
             let nodes = select(entry.nodes)
-            spreadOut(nodes, start, spread, step) { .crash(nodes: $0) }
+            let isProcess = entry.kind == .process
+            if isProcess { liveCannot("processes crash and kernels don't", step.position) }
+            spreadOut(nodes, start, spread, step) { nodes in
+                isProcess ? .hostFault(.kill(EndpointSet(nodes: nodes, control: false))) : .crash(nodes: nodes)
+            }
             guard let end = ending(entry.duration, from: start + spread) else { break }
             spreadOut(nodes, end - spread, spread, step) { .restart(nodes: $0) }
             return end
         case .restart(let entry): spreadOut(select(entry.nodes), start, spread, step) { .restart(nodes: $0) }
         case .stopControl(let entry):
-            emit(.stopControl, at: start, step)
+            let isProcess = entry.kind == .process
+            if isProcess { liveCannot("processes crash and kernels don't", step.position) }
+            emit(
+                isProcess ? .hostFault(.kill(EndpointSet(nodes: [], control: true))) : .stopControl, at: start, step)
             guard let end = ending(entry.duration, from: start) else { break }
             emit(.startControl, at: end, step)
             return end
         case .startControl: emit(.startControl, at: start, step)
         case .clock(let entry):
-            if entry.jump.value.duration == .zero { refuse(entry.jump, "a jump of nothing does nothing") }
-            emit(.moveClock(endpoints(entry.nodes), by: entry.jump.value.duration), at: start, step)
-            liveCannot("clocks are moved", step.position)
+            return addClock(entry, step, start)
         case .loseAnswers(let entry):
             let count = entry.count?.value ?? 1
             if !(1...1_000_000).contains(count), let located = entry.count { refuse(located, "the count is 1 or more") }
@@ -154,6 +159,7 @@ extension Planner {
             spreadOut(select(entry.nodes), start, spread, step) { .readdress(nodes: $0, told: told) }
             liveCannot("addresses change", step.position)
         case .rebind(let entry): addRebind(entry, step, start)
+        case .hostFault(let entry): return addHostFault(entry, step, start)
         }
         return start + spread
     }
@@ -366,6 +372,7 @@ extension Planner {
         var created = [Bool](repeating: false, count: plan.tokens.count)
         var controlRuns = true
         var inForce: [Int] = []
+        var order = HostOrder(plan)
         for step in plan.steps {
             func refused(_ message: String) {
                 var problem = DocumentError(message)
@@ -375,7 +382,12 @@ extension Planner {
             func first(_ nodes: [Int], not wanted: State) -> String? {
                 nodes.first { states[$0] != wanted }.map { plan.nodes[$0].name }
             }
-            switch step.action {
+            var action = step.action
+            // A crash of the process is a crash.
+            if case .hostFault(.kill(let set)) = action {
+                action = set.control ? .stopControl : .crash(nodes: set.nodes)
+            }
+            switch action {
             case .createToken(let token): created[token] = true
             case .cut(let partition):
                 inForce.append(partition.id)
@@ -391,12 +403,13 @@ extension Planner {
                     refused(
                         "the token “\(plan.tokens[token].name)” is used at \(Span(step.time)), before it is created")
                 }
-                if case .enrol(let nodes, _) = step.action { for node in nodes { states[node] = .running } }
+                if case .enrol(let nodes, _) = action { for node in nodes { states[node] = .running } }
             case .crash(let nodes):
                 if let node = first(nodes, not: .running) {
                     refused("“\(node)” does not run at \(Span(step.time)), so it can't crash")
                 }
                 for node in nodes { states[node] = .crashed }
+                order.wentDown(nodes)
             case .restart(let nodes):
                 if let node = first(nodes, not: .crashed) {
                     refused("“\(node)” is not crashed at \(Span(step.time)), so it can't be restarted")
@@ -405,9 +418,14 @@ extension Planner {
             case .stopControl:
                 if !controlRuns { refused("the control plane is stopped already at \(Span(step.time))") }
                 controlRuns = false
+                order.controlWentDown()
             case .startControl:
                 if controlRuns { refused("the control plane runs already at \(Span(step.time))") }
                 controlRuns = true
+            case .hostFault(let fault):
+                let refusal = order.follow(
+                    fault, at: step.time, isRunning: { states[$0] == .running }, controlRuns: controlRuns)
+                if let refusal { refused(refusal) }
             default: break
             }
             if problems.count >= ScenarioLimits.maximumProblems { return }

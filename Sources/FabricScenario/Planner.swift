@@ -254,8 +254,12 @@ struct Planner {
                         ? "a group has at least one node" : "a world has \(ScenarioLimits.maximumNodes) nodes at most"))
             return
         }
-        let skew = group.clock?.value.skew.duration ?? .zero
-        if skew != .zero { liveCannot("the clocks of “\(name)” are off", group.clock?.position) }
+        let skew = group.clock?.value.skew?.duration ?? .zero
+        let drift = group.clock?.value.drift?.partsPerBillion ?? 0
+        if let clock = group.clock, clock.value.skew == nil, clock.value.drift == nil {
+            refuse(clock, "a clock has a “skew”, a “drift”, or both")
+        }
+        if skew != .zero || drift != 0 { liveCannot("the clocks of “\(name)” are off", group.clock?.position) }
         let domains = domains(group.domains)
         let first = plan.nodes.count
         for index in 0..<count {
@@ -266,7 +270,9 @@ struct Planner {
             let place = places[index % places.count]
             scope.placeOfNode.append(place)
             plan.nodes.append(
-                PlannedNode(name: node, group: plan.groups.count, place: place, domains: domains, clockSkew: skew))
+                PlannedNode(
+                    name: node, group: plan.groups.count, place: place, domains: domains, clockSkew: skew,
+                    clockDriftPartsPerBillion: drift))
         }
         scope.groups[name] = first..<plan.nodes.count
         plan.groups.append(PlannedGroup(name: name, nodes: first..<plan.nodes.count))

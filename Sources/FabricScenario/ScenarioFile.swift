@@ -192,7 +192,8 @@ struct GroupEntry: Decodable, Sendable {
 }
 
 struct ClockSetting: Decodable, Sendable {
-    var skew: Span
+    var skew: Span?
+    var drift: ClockDrift?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case skew }
+    enum CodingKeys: String, CodingKey, CaseIterable { case skew, drift }
 }

@@ -43,6 +43,7 @@ enum ActionEntry: Decodable, Sendable {
     case block(BlockEntry)
     case readdress(ReaddressEntry)
     case rebind(RebindEntry)
+    case hostFault(HostFaultEntry)
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case token
@@ -54,6 +55,14 @@ enum ActionEntry: Decodable, Sendable {
         case loseAnswers = "lose-answers"
         case flow
         case swizzle, block, readdress, rebind
+        case pause, suspend, resume
+        case slowCPU = "slow-cpu"
+        case disk
+        case bitRot = "bit-rot"
+        case database
+        case backUpControl = "backup-control"
+        case restoreControl = "restore-control"
+        case crashAt = "crash-at"
     }
 
     init(from decoder: any Decoder) throws {
@@ -83,6 +92,16 @@ enum ActionEntry: Decodable, Sendable {
         case .block: self = .block(try decode(BlockEntry.self))
         case .readdress: self = .readdress(try decode(ReaddressEntry.self))
         case .rebind: self = .rebind(try decode(RebindEntry.self))
+        case .pause: self = .hostFault(.pause(try decode(HoldEntry.self)))
+        case .suspend: self = .hostFault(.suspend(try decode(HoldEntry.self)))
+        case .resume: self = .hostFault(.resume(try decode(NodesEntry.self)))
+        case .slowCPU: self = .hostFault(.slowProcessor(try decode(SlowProcessorEntry.self)))
+        case .disk: self = .hostFault(.disk(try decode(DiskEntry.self)))
+        case .bitRot: self = .hostFault(.bitRot(try decode(BitRotEntry.self)))
+        case .database: self = .hostFault(.database(try decode(DatabaseEntry.self)))
+        case .backUpControl: self = .hostFault(.backUp(try decode(BackupEntry.self)))
+        case .restoreControl: self = .hostFault(.restore(try decode(BackupEntry.self)))
+        case .crashAt: self = .hostFault(.crashAt(try decode(CrashAtEntry.self)))
         }
     }
 }
@@ -122,22 +141,28 @@ struct NodesEntry: Decodable, Sendable {
 /// Nodes that go away, for a while or until they are restarted.
 struct OutageEntry: Decodable, Sendable {
     var nodes: Selector
+    var kind: CrashForm?
     var duration: Located<Span>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case nodes
+        case nodes, kind
         case duration = "for"
     }
 }
 
 struct ControlOutageEntry: Decodable, Sendable {
+    var kind: CrashForm?
     var duration: Located<Span>?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case duration = "for" }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case kind
+        case duration = "for"
+    }
 
     init(from decoder: any Decoder) throws {
         if try decoder.singleValueContainer().decodeNil() { return }
         let container = try decoder.container(keyedBy: CodingKeys.self)
+        kind = try container.decodeIfPresent(CrashForm.self, forKey: .kind)
         duration = try container.decodeIfPresent(Located<Span>.self, forKey: .duration)
     }
 }
@@ -212,12 +237,17 @@ struct LinkChangeEntry: Decodable, Sendable {
     }
 }
 
-/// A wall clock set forward or back; monotonic clocks go on.
+/// A wall clock set forward or back, while monotonic clocks go on; or both running fast or slow.
 struct ClockEntry: Decodable, Sendable {
     var nodes: Selector
-    var jump: Located<Span>
+    var jump: Located<Span>?
+    var drift: ClockDrift?
+    var duration: Located<Span>?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case nodes, jump }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case nodes, jump, drift
+        case duration = "for"
+    }
 }
 
 struct LoseAnswersEntry: Decodable, Sendable {

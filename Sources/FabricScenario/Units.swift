@@ -196,7 +196,7 @@ public struct ByteSize: Quantity {
 }
 
 /// An unsigned decimal as people write it, exact: `digits / 10^places`.
-private struct Decimal {
+struct Decimal {
     var digits: Int64
     var places: Int
 

@@ -10,7 +10,7 @@ struct SimulatorCommand: ParsableCommand {
         abstract: "Runs scenario files in the deterministic simulator.",
         discussion:
             "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
-        subcommands: [Run.self, Check.self, Explain.self])
+        subcommands: [Run.self, Check.self, Explain.self, SweepCommand.self])
 
     static func main() { runAsProgram() }
 }

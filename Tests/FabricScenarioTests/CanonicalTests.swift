@@ -36,6 +36,15 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
         "- at: 30s\n  flow: { name: b, from: edge, to: [hub, edge-1], rate: 1Mbit/s, for: 5s }\n"
             + "- at: 20s\n  flow: { name: a, from: hub, to: all, rate: 8kbit/s, packet: 100B, for: 1.5s }",
         "- at: 3s\n  stop-control: { for: 5s }\n- at: 4s\n  clock: { nodes: [control, \"edge[2..3]\"], jump: -1m30s }",
+        "- at: 3s\n  pause: { nodes: [edge, control], for: 5s }\n- at: 9s\n  suspend: { nodes: hub }\n- at: 20s\n  resume: { nodes: hub }",
+        "- at: 3s\n  slow-cpu: { nodes: \"edge[2..3]\", per-event: 5ms, for: 5s }\n- at: 4s\n  clock: { nodes: control, drift: -0.25ppm, for: 1s }",
+        "- at: 3s\n  disk: { nodes: all, room: 0B, read-errors: 1%, write-errors: 2%, sync-errors: 0.5%, lost-syncs: 3%, torn-writes: 50%, "
+            + "bit-rot: 4%, sync-time: 200ms, for: 5s }\n- at: 2s\n  bit-rot: { nodes: hub, file: floors.json, bits: 3 }\n"
+            + "- at: 5s\n  bit-rot: { nodes: control }",
+        "- at: 3s\n  database: { failures: 100%, unknown-commits: 10%, transaction-time: 20ms, for: 5s }",
+        "- at: 3s\n  backup-control: { name: early }\n- at: 9s\n  restore-control: { name: early }",
+        "- at: 3s\n  crash-at: { nodes: [hub, control], nth: 3 }\n- at: 4s\n  crash-at: { nodes: edge, boundary: persisted, kind: process, for: 0s }",
+        "- at: 3s\n  crash: { nodes: edge, kind: process, for: 2s }\n- at: 9s\n  stop-control: { kind: process, for: 2s }",
         "- at: 3s\n  lose-answers: { request: proof, count: 3 }\n- at: 6s\n  reject: { nodes: { nodes: all, except: edge-3 } }",
     ])
     func `every step is written so that it reads back`(_ steps: String) throws {
@@ -92,7 +101,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
             "places: [a]\n  nodes: [ { group: n } ]",
             "places: { a: { delay: 1ms }, b: { loss: 2% }, c: {} }\n  nodes: [ { group: n, count: 5, places: [c, a, a] } ]",
             "places: [a, b, c]\n  link: { rate: 1Mbit/s, loss: 1% }\n  links: [ { between: [c, a], loss: 0% } ]\n"
-                + "  control: { place: c }\n  nodes: [ { group: n, count: 1, place: b, clock: { skew: -3m } } ]",
+                + "  control: { place: c }\n  nodes: [ { group: n, count: 1, place: b, clock: { skew: -3m } }, { group: m, place: a, clock: { drift: 50ppm, skew: 1s } } ]",
             "places: [a]\n  cluster: { name: x, peers: 8, heartbeat: 7s, probe: 900ms, certificate-lifetime: 1h }\n"
                 + "  nodes: [ { group: n, count: 7, domains: [red, blue] }, { group: m } ]",
         ]

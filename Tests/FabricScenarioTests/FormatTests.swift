@@ -134,6 +134,69 @@ import Testing
         ("- at: 5s\n  lose-answers: { request: joyn }", "there is no kind of request “joyn”; did you mean “join”?"),
         ("- at: 5s\n  lose-answers: { request: join, count: 0 }", "the count is 1 or more"),
         ("- at: 5s\n  clock: { nodes: hub, jump: 0s }", "a jump of nothing does nothing"),
+        ("- at: 5s\n  clock: { nodes: hub, jump: 1s, for: 3s }", "a jump is over at once; “for” goes with “drift”"),
+        ("- at: 5s\n  clock: { nodes: hub, jump: 1s, drift: 5ppm }", "a clock has a “jump” or a “drift”"),
+        ("- at: 5s\n  clock: { nodes: hub }", "a clock has a “jump” or a “drift”"),
+        ("- at: 5s\n  clock: { nodes: hub, drift: 5% }", "“5%” is not a drift such as 50ppm or -200ppm"),
+        ("- at: 5s\n  clock: { nodes: hub, drift: 100001ppm }", "is not a drift such as"),
+        (
+            "- at: 5s\n  crash: { nodes: hub, kind: proces }",
+            "there is no kind of crash “proces”; did you mean “process”?"
+        ),
+        ("- at: 0s\n  pause: { nodes: hub }", "“hub” does not run at 0s, so it can't be paused"),
+        ("- at: 0s\n  suspend: { nodes: hub }", "“hub” does not run at 0s, so it can't go to sleep"),
+        ("- at: 5s\n  pause: { nodes: hug }", "there is no group, place or node “hug”; did you mean “hub”?"),
+        ("- at: 5s\n  pause: { nodes: hub }\n- at: 6s\n  suspend: { nodes: all }", "“hub” is paused already at 6s"),
+        ("- at: 5s\n  resume: { nodes: hub }", "“hub” is neither paused nor asleep at 5s, so it can't be resumed"),
+        ("- at: 5s\n  resume: { nodes: control }", "the control plane is neither paused nor asleep at 5s"),
+        (
+            "- at: 5s\n  stop-control: {}\n- at: 6s\n  pause: { nodes: control }",
+            "the control plane does not run at 6s, so it can't be paused"
+        ),
+        (
+            "- at: 5s\n  pause: { nodes: hub, for: 5s }\n- at: 6s\n  crash: { nodes: hub }",
+            "“hub” is neither paused nor asleep at 10s"
+        ),
+        (
+            "- at: 5s\n  crash: { nodes: hub, kind: process }\n- at: 6s\n  pause: { nodes: hub }",
+            "“hub” does not run at 6s"
+        ),
+        ("- at: 5s\n  slow-cpu: { nodes: hub }", "the key “per-event” is missing"),
+        ("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 61s }", "an event takes from nothing to 60s"),
+        (
+            "- at: 5s\n  slow-cpu: { nodes: hub, per-event: 0s, for: 3s }",
+            "a processor without a fault has no end of it"
+        ),
+        ("- at: 5s\n  disk: { nodes: hub, for: 3s }", "this disk has no fault"),
+        ("- at: 5s\n  disk: { nodes: edge-9, room: 0B }", "there is no node “edge-9”; the group “edge” has 4 nodes"),
+        ("- at: 5s\n  disk: { nodes: hub, room: 1 }", "1 has no unit"),
+        ("- at: 5s\n  disk: { nodes: hub, room: lots }", "“lots” is not a size such as"),
+        ("- at: 5s\n  disk: { nodes: hub, sync-time: 2m }", "a sync takes from nothing to 60s"),
+        ("- at: 5s\n  disk: { nodes: hub, sync-errors: 101% }", "is not a share such as"),
+        ("- at: 5s\n  disk: { nodes: hub, synk-errors: 1% }", "unknown key “synk-errors”; did you mean “sync-errors”?"),
+        ("- at: 5s\n  disk: { nodes: hub, room: 0B, for: 2m }", "is past the scenario's end"),
+        (
+            "- at: 5s\n  bit-rot: { nodes: hub, file: floor.json }",
+            "there is no file “floor.json” there; did you mean “floors.json”?"
+        ),
+        ("- at: 5s\n  bit-rot: { nodes: control, file: floors.json }", "there is no file “floors.json” there"),
+        ("- at: 5s\n  bit-rot: { nodes: hub, bits: 0 }", "1 to 10000 bits flip"),
+        ("- at: 5s\n  database: {}", "this database has no fault"),
+        ("- at: 5s\n  database: { transaction-time: 2m }", "a transaction takes from nothing to 60s"),
+        ("- at: 5s\n  backup-control: { name: B }", "“B” is no name for a backup"),
+        (
+            "- at: 5s\n  backup-control: { name: b }\n- at: 6s\n  backup-control: { name: b }",
+            "the backup “b” is made twice"
+        ),
+        (
+            "- at: 5s\n  restore-control: { name: early }\n- at: 6s\n  backup-control: { name: early }",
+            "f.yaml:13: there is no backup “early” at 5s"
+        ),
+        ("- at: 5s\n  crash-at: { nodes: hub, boundary: commit }", "nodes have no boundary “commit”"),
+        ("- at: 5s\n  crash-at: { nodes: control, boundary: persist }", "the control plane has no boundary “persist”"),
+        ("- at: 5s\n  crash-at: { nodes: hub, boundary: sometimes }", "there is no boundary “sometimes”"),
+        ("- at: 5s\n  crash-at: { nodes: hub, nth: 0 }", "“nth” counts from 1"),
+        ("- at: 5s\n  crash-at: { nodes: hub, for: 25h }", "“for” is from nothing to a day"),
         ("- at: 5s\n  link: { between: [north, south] }", "this change says nothing"),
         (
             "- at: 5s\n  link: { between: [north, south], in: north, loss: 1% }",

@@ -54,6 +54,40 @@ import Testing
             ])
     }
 
+    @Test func `faults of hosts end with their time, and end only what they named`() throws {
+        #expect(
+            try steps(
+                "- at: 5s\n  pause: { nodes: [hub, control], for: 2s }\n- at: 9s\n  suspend: { nodes: hub, for: 1s }")
+                == [
+                    "5s pause: {nodes: [hub, control]}", "7s resume: {nodes: [hub, control]}",
+                    "9s suspend: {nodes: hub}", "10s resume: {nodes: hub}",
+                ])
+        #expect(
+            try steps("- at: 5s\n  disk: { nodes: edge, room: 0B, sync-time: 1s, bit-rot: 2%, for: 5s }") == [
+                "5s disk: {nodes: edge, room: 0B, bit-rot: 2%, sync-time: 1s}",
+                "10s disk: {nodes: edge, room: plenty, bit-rot: 0%, sync-time: usual}",
+            ])
+        #expect(
+            try steps(
+                "- at: 5s\n  database: { failures: 100%, for: 5s }\n- at: 6s\n  crash-at: { nodes: control, boundary: sync }"
+            )
+                == [
+                    "5s database: {failures: 100%}",
+                    "6s crash-at: {nodes: control, boundary: sync, nth: 1, kind: power, for: 1s}",
+                    "10s database: {failures: 0%}",
+                ])
+        #expect(
+            try steps(
+                "- at: 5s\n  clock: { nodes: all, drift: 200ppm, for: 1s }\n- at: 8s\n  stop-control: { kind: process, for: 1s }"
+            )
+                == [
+                    "5s clock: {nodes: all, drift: 200ppm}", "6s clock: {nodes: all, drift: 0ppm}",
+                    "8s stop-control: {kind: process}", "9s start-control: {}",
+                ])
+        let plan = try plan(with("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 1ms }"))
+        #expect(plan.hosts == [.simulator] && plan.liveObstacles.count == 1)
+    }
+
     @Test func `a place is cut off with the control plane when that is there`() throws {
         let cut = try plan(with("- at: 5s\n  partition: { place: north }")).steps.last?.action
         #expect(

@@ -43,7 +43,7 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
     @Test("what was synced survives every crash, whatever the seed", arguments: 0..<200 as Range<UInt64>)
     func synced(seed: UInt64) throws {
         let disk = makeDisk(seed)
-        disk.conditions.tearsWrites = true
+        disk.conditions.tornWrites = .always
         let file = try disk.open("a")
         try write(file, [1, 1, 1, 1], at: 0)
         try file.sync()
@@ -77,7 +77,7 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
             var torn = 0
             for seed in 0..<200 as Range<UInt64> {
                 let disk = makeDisk(seed)
-                disk.conditions.tearsWrites = tears
+                disk.conditions.tornWrites = tears ? .always : .never
                 let file = try disk.open("a")
                 try file.sync()
                 try write(file, [1, 1, 1, 1, 1, 1, 1, 1], at: 0)
@@ -127,18 +127,18 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
         #expect(disk.conditions.usedBytes == 10)
     }
 
-    @Test func `failing writes and syncs change nothing`() throws {
+    @Test func `failing writes change nothing, and a failing sync nothing that readers see`() throws {
         let disk = makeDisk()
         let file = try disk.open("a")
         try write(file, [1], at: 0)
-        disk.conditions.failsWrites = true
+        disk.conditions.writeErrors = .always
         #expect(throws: DiskConditions.inputOutputError) { try write(file, [2], at: 0) }
         #expect(throws: DiskConditions.inputOutputError) { try disk.delete("a") }
         #expect(throws: DiskConditions.inputOutputError) { try disk.open("new") }
-        disk.conditions.failsWrites = false
-        disk.conditions.failsSyncs = true
+        disk.conditions.writeErrors = .never
+        disk.conditions.syncErrors = .always
         #expect(throws: DiskConditions.inputOutputError) { try file.sync() }
-        #expect(disk.durableContent("a") == nil)
+        #expect(disk.content("a") == [1])
         #expect(throws: DiskError.notFound) { try disk.delete("nothing") }
         #expect(throws: DiskError.full) { try write(file, [2], at: .max) }
         #expect(throws: DiskError.full) { try file.truncate(to: -1) }
@@ -209,7 +209,7 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
             var torn = 0
             for seed in 0..<60 as Range<UInt64> {
                 let pair = Pair(seed: seed)
-                pair.world.diskConditions(of: pair.ids[0]).tearsWrites = tears
+                pair.world.diskConditions(of: pair.ids[0]).tornWrites = tears ? .always : .never
                 let store = pair.world.store(of: pair.ids[0])
                 store.persist("a", [UInt8](repeating: 1, count: 64), operation: 1)
                 pair.world.crash(pair.ids[0], .power)
@@ -230,16 +230,17 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
         pair.run(.seconds(1))
         #expect(pair.hosts[0].what.last == .persisted(2, .full))
         conditions.capacity = 100
-        conditions.failsSyncs = true
+        conditions.syncErrors = .always
         store.persist("a", [3, 3], operation: 3)
         pair.run(.seconds(1))
         #expect(pair.hosts[0].what.last == .persisted(3, DiskConditions.inputOutputError))
-        conditions.failsSyncs = false
-        conditions.failsWrites = true
+        conditions.syncErrors = .never
+        conditions.writeErrors = .always
         store.persist("a", [4, 4], operation: 4)
         pair.run(.seconds(1))
         #expect(pair.hosts[0].what.last == .persisted(4, DiskConditions.inputOutputError))
-        #expect(store.load("a") == [1, 1])
+        // Of the failed sync nobody knows: the file may have been put in place before it.
+        #expect([[1, 1], [3, 3]].contains(store.load("a")))
         #expect(conditions.usedBytes == 2)
     }
 
