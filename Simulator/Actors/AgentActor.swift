@@ -148,7 +148,7 @@ final class AgentActor: SimulatedHost {
         case .request(_, let request, _):
             world.pass(.send, of: host, "\(request.method.rawValue) \(request.path)")
         case .persist(_, let file, _): world.pass(.persist, of: host, file.rawValue)
-        case .secureControlChannel, .configureInterface, .report: false
+        case .secureControlChannel, .reconnectControl, .configureInterface, .report: false
         }
     }
 

@@ -1,0 +1,57 @@
+import FabricCore
+import FabricScenario
+import Foundation
+import Simulator
+import Testing
+
+private func plan() throws -> Plan {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    let file = root.appendingPathComponent("Scenarios/crash-anywhere.yaml")
+    return try ScenarioFile.plan(yaml: Array(Data(contentsOf: file)), file: "crash-anywhere.yaml")
+}
+
+/// Hosts in the order in which a run adds them: control, operator, nodes.
+private let joiner = HostID(index: 4)
+
+@Suite(.serialized) struct SweepTests {
+    @Test func `a node's boundaries are counted in order, and a crash falls before the one that was named`() throws {
+        let plan = try plan()
+        let (points, outcome) = Sweep.points(plan, of: .node(2), .any)
+        #expect(outcome.held, "\(outcome.broken)")
+        #expect(points.map(\.number) == Array(1...points.count))
+        #expect(points.prefix(2).map(\.boundary) == ["persist", "persist"])
+        let asked = try #require(points.firstIndex { $0.boundary == "send" })
+        #expect(points[..<asked].contains { $0.boundary == "persisted" })
+
+        let run = ScenarioRun(plan: plan)
+        run.world.recordBoundaries(of: joiner)
+        run.world.armCrash(
+            joiner, CrashPoint(boundary: .send, nth: 1, powerFails: true, downFor: .seconds(3)))
+        _ = run.run { _ in }
+        let passed = run.world.passedBoundaries(of: joiner)
+        #expect(passed[asked].boundary == .send)
+        // The request did not leave: the next life begins with its own writes, and asks later.
+        #expect(passed[asked + 1].boundary == .persist)
+        #expect(passed[asked + 1].time - passed[asked].time == .seconds(3))
+    }
+
+    @Test(arguments: [
+        (Sweep.Component.node(2), CrashBoundary.any), (.control, .sync), (.control, .write), (.control, .commit),
+    ])
+    func `a crash at a boundary, early or late, loses nobody`(_ component: Sweep.Component, _ boundary: CrashBoundary)
+        throws
+    {
+        let plan = try plan()
+        let count = Sweep.points(plan, of: component, boundary).points.count
+        #expect(count > 20)
+        for number in [2, count / 2] {
+            for powerFails in [true, false] {
+                let point = CrashPoint(
+                    boundary: boundary, nth: number, powerFails: powerFails, downFor: .seconds(1))
+                let outcome = Sweep.run(plan, crashing: component, at: point)
+                #expect(outcome.held, "\(component) \(boundary) \(number): \(outcome.broken)")
+            }
+        }
+    }
+}
