@@ -219,10 +219,13 @@ private typealias Dependence = NATBehaviour.Dependence
 
     // MARK: Time and room
 
-    @Test(arguments: [true, false])
-    func `a mapping ends when nothing has gone out, and incoming packets keep it only if told`(inbound: Bool) {
+    @Test(arguments: [true, false], NATBehaviour.Dependence.allCases)
+    func `a mapping ends when nothing has gone out, and incoming packets keep it only if told`(
+        inbound: Bool, filtering: NATBehaviour.Dependence
+    ) {
         let home = Home(
             behaviour {
+                $0.filtering = filtering
                 $0.udpLifetime = .seconds(30)
                 $0.inboundRefresh = inbound
                 $0.ports = .contiguous

@@ -134,4 +134,38 @@ private func plan(yaml: String) throws -> Plan { try ScenarioFile.plan(yaml: Arr
         let verdict = run.run { _ in }
         #expect(verdict.held, "\(verdict.table)")
     }
+
+    @Test func `a swizzle cuts and heals each once, in two orders that come from the seed`() throws {
+        let text = """
+            scenario: swizzle
+            duration: 30s
+            world:
+              places: [north]
+              nodes: [{ group: node, count: 12 }]
+            timeline:
+              - at: 5s
+                swizzle: { nodes: all, for: 20s, cutting: 6s, healing: 12s }
+            expect:
+              - at: 1s
+                that: { unreachable: { from: all, to: all } }
+            """
+        func swizzle(_ seed: UInt64) throws -> (cuts: [String], heals: [String], times: [Duration]) {
+            var plan = try plan(yaml: text)
+            plan.seed = seed
+            let run = ScenarioRun(plan: plan, recording: Trace.Recording(entries: 0..<1_000_000))
+            _ = run.run { _ in }
+            func entries(_ verb: String) -> [TraceEntry] {
+                run.world.trace.entries.filter { $0.kind == .network && $0.text.hasPrefix(verb) }
+            }
+            let (cuts, heals) = (entries("cut "), entries("heal "))
+            let times = [cuts.first!, cuts.last!, heals.first!, heals.last!].map { $0.time - cuts.first!.time }
+            return (cuts.map { String($0.text.dropFirst(4)) }, heals.map { String($0.text.dropFirst(5)) }, times)
+        }
+        let first = try swizzle(1)
+        #expect(Set(first.cuts).count == 12 && first.cuts.sorted() == first.heals.sorted())
+        #expect(first.cuts != first.heals)
+        #expect(first.times == [.zero, .milliseconds(5500), .seconds(9), .seconds(20)])
+        #expect(try swizzle(1).cuts == first.cuts)
+        #expect(try swizzle(2).cuts != first.cuts)
+    }
 }
