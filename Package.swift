@@ -9,8 +9,10 @@ let strict: [SwiftSetting] = [
 ]
 
 /// A library target of the product. Arrows between targets point one way; `Tests/ArchitectureTests` enforces it.
-func library(_ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil) -> Target {
-    .target(name: name, dependencies: dependencies, path: path, swiftSettings: strict)
+func library(
+    _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil, resources: [Resource] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, resources: resources, swiftSettings: strict)
 }
 
 /// An executable holds argument parsing and wiring, nothing else.
@@ -168,7 +170,11 @@ let package = Package(
                     "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
                     "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
                     "FabricStoreSQLite",
-                ], path: "Simulator"),
+                ], path: "Simulator",
+                resources: [
+                    "report.html", "report.css", "report-model.js", "report-map.js", "report-time.js",
+                    "report-events.js",
+                ].map { .embedInCode("Report/\($0)") }),
 
             // For tests alone; no product links it.
             library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),

@@ -30,6 +30,8 @@ final class AgentActor: SimulatedHost {
     var flows: [FlowState] = []
     /// Reports that a person would look for, for traces of single runs.
     var onReport: ((AgentActor, NodeReport) -> Void)?
+    /// Lines of the key log, before the datagrams that they open. Set before the host boots.
+    var onKeys: ((AgentActor, String) -> Void)?
 
     init(
         world: World, services: ActorServices, name: String, configuration: NodeConfiguration, control: Endpoint,
@@ -54,6 +56,7 @@ final class AgentActor: SimulatedHost {
         agent = NodeAgent(
             configuration: configuration, cryptography: services.cryptography, certificates: services.certificates,
             random: world.random(of: host, "agent"), tunnelRandom: world.random(of: host, "tunnel"))
+        agent?.isKeyLogging = onKeys != nil
         client = VirtualControlClient(
             world: world, host: host, server: control, identity: nil,
             verifyServer: { [unowned self] chain, now in verifyControl(chain, now) })
@@ -95,7 +98,10 @@ final class AgentActor: SimulatedHost {
             agent.handleDeadline(now: now, into: &actions)
         case .datagram(let source, _, let bytes):
             guard packets.buffer.assign(bytes) else { return }
-            perform(agent.receive(&packets.buffer, from: source, now: now), now)
+            let observation = world.journal.map { _ in AgentObservation(agent) }
+            let outcome = agent.receive(&packets.buffer, from: source, now: now)
+            if let observation, let journal = world.journal { observation.tellReceived(agent, journal) }
+            perform(outcome, now)
         case .stream(let stream, let event):
             for outcome in client.handle(stream, event) {
                 if world.isWatched(host), world.pass(.reply, of: host, outcome.description) { return }
@@ -130,7 +136,11 @@ final class AgentActor: SimulatedHost {
 
     private func settle(_ now: Now) {
         guard let agent, let client else { return }
-        while let endpoint = agent.nextTransmit(into: &packets.buffer, now: now) { transmit(to: endpoint) }
+        var observation = world.journal.map { _ in AgentObservation(agent) }
+        while let endpoint = agent.nextTransmit(into: &packets.buffer, now: now) {
+            if let journal = world.journal { observation?.tellTransmitting(agent, journal) }
+            transmit(to: endpoint)
+        }
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
@@ -139,7 +149,11 @@ final class AgentActor: SimulatedHost {
                 perform(action, client)
             }
         }
-        world.setDeadline(host, agent.nextDeadline()?.instant)
+        let deadline = agent.nextDeadline()
+        if let journal = world.journal {
+            journal.deadline(of: host.index, deadline?.instant, deadline?.reason.description ?? "")
+        }
+        world.setDeadline(host, deadline?.instant)
     }
 
     /// True when the host has crashed before it did this.
@@ -192,6 +206,7 @@ final class AgentActor: SimulatedHost {
 
     private func transmit(to destination: Endpoint) {
         if world.isWatched(host), world.pass(.transmit, of: host, "to \(destination)") { return }
+        if let onKeys { while let text = agent?.nextKeyLogText() { onKeys(self, text) } }
         world.send(
             from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes))
     }
@@ -216,6 +231,7 @@ final class AgentActor: SimulatedHost {
             flow: flows[index].number, sequence: flows[index].sequence, source: source, destination: destination,
             bytes: flows[index].packetBytes
         ).write(to: &packets.buffer)
+        world.journal?.content = "packet \(flows[index].sequence) of a flow"
         perform(agent.send(&packets.buffer, domain: flows[index].domain, now: now), now)
     }
 }

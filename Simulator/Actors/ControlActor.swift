@@ -249,7 +249,9 @@ final class ControlActor: SimulatedHost {
             if world.pass(.commit, of: host, "\(batch.count) answers") { return }
             for case .reply(let id, let reply) in batch { answer(id.number, reply, after: latency) }
         }
-        world.setDeadline(host, service.nextDeadline()?.instant)
+        let deadline = service.nextDeadline()
+        world.journal?.deadline(of: host.index, deadline?.instant, deadline.map { "\($0.reason)" } ?? "")
+        world.setDeadline(host, deadline?.instant)
     }
 
     private func answer(_ id: UInt64, _ reply: HTTPReply, after latency: Duration) {
@@ -266,7 +268,13 @@ final class ControlActor: SimulatedHost {
         let token = nextToken
         nextToken += 1
         delayed[token] = (entry.stream, VirtualHTTP.encode(reply, number: entry.number))
-        world.setTimer(host, after: latency, token: token)
+        guard let journal = world.journal else { return world.setTimer(host, after: latency, token: token) }
+        journal.count(.transactions)
+        let peer = world.streams.remote(entry.stream).flatMap { world.network.owner(of: $0.address) }?.index ?? -1
+        let transaction = journal.add(
+            .transaction, host: host.index, peer: peer, "control plane answers \(reply.status) to \(entry.path)",
+            outcome: "after \(latency.nanoseconds / 1000) µs of disk")
+        journal.causing(transaction) { world.setTimer(host, after: latency, token: token) }
     }
 
     private func release(_ token: UInt64) {

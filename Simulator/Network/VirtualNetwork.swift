@@ -129,6 +129,13 @@ public final class VirtualNetwork {
         links[linkIndex(from.index, to.index)].counters
     }
 
+    /// Bytes that wait for the line from one place to another, now; 0 for a line without a rate.
+    func queuedBytes(from: PlaceID, to: PlaceID) -> Int64 {
+        let link = links[linkIndex(from.index, to.index)]
+        guard link.bandwidth > 0 else { return 0 }
+        return max(0, link.busyUntil - world.nowNanoseconds) / 8 * link.bandwidth / 1_000_000_000
+    }
+
     /// The sum over all links, and what reached none.
     public var counters: NetworkCounters {
         var total = unlinked

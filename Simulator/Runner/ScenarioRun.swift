@@ -19,15 +19,19 @@ public final class ScenarioRun {
 
     public let plan: Plan
     public let world: World
-    public private(set) var judge: Judge
+    public internal(set) var judge: Judge
+    /// Scenario time of the next observation; nil before the first.
+    var nextObservation: Duration?
+    /// The end has come.
+    public internal(set) var isOver = false
     let services: ActorServices
     let control: ControlActor
     let person: OperatorActor
     var agents: [AgentActor] = []
     let places: [PlaceID]
     let view: SimulationView
-    private let start: Instant
     /// World time at which the scenario's clock starts.
+    let start: Instant
     var startOfScenario: Instant { start }
     /// The cuts in force, by the plan's identifier. Looked up by key only.
     var cuts: [Int: [PartitionID]] = [:]
@@ -97,6 +101,7 @@ public final class ScenarioRun {
                 world.setClockDrift(host, partsPerBillion: node.clockDriftPartsPerBillion)
             }
             agent.onReport = { [unowned self] actor, report in
+                if let journal = world.journal { describe(report, of: actor, journal) }
                 onReport?("\(elapsed) \(actor.name): \(report)")
             }
             agents.append(agent)
@@ -113,21 +118,7 @@ public final class ScenarioRun {
 
     /// Runs to the end. `progress` is called at each observation, for display; it must not act on the world.
     public func run(progress: (ScenarioRun) -> Void) -> Verdict {
-        guard world.run(until: start) == .reached else { return judge.verdict() }
-        var time = Duration.zero
-        let interval = max(Self.shortestObservationInterval, plan.duration / Self.mostObservations)
-        while true {
-            judge.observe(view, at: time)
-            progress(self)
-            if time >= plan.duration { break }
-            var next = time + interval
-            if let moment = judge.nextMoment(after: time) { next = min(next, moment) }
-            time = min(next, plan.duration)
-            if case .stuck(let host) = world.run(until: start + time) {
-                world.note(host, "time does not advance")
-                break
-            }
-        }
+        advance(progress: progress)
         return judge.verdict()
     }
 
@@ -154,7 +145,10 @@ public final class ScenarioRun {
 
     private func schedule() {
         for step in plan.steps {
-            world.schedule(at: start + step.time, "step \(step.order)") { [unowned self] _ in perform(step.action) }
+            world.schedule(at: start + step.time, "step \(step.order)") { [unowned self] world in
+                if let journal = world.journal { describe(step, journal) }
+                perform(step.action)
+            }
         }
     }
 

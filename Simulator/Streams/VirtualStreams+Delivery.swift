@@ -49,6 +49,7 @@ extension VirtualStreams {
         counters.messages += 1
         counters.messageBytes += UInt64(bytes.count)
         let stream = connection.identifier(side)
+        world.journal?.messageArriving(from: connection.identifier(1 - side))
         bytes.withUnsafeBytes {
             world.trace.record(.streamEvent, host: Int32(end.host), at: world.nowNanoseconds, stream.value, bytes: $0)
         }

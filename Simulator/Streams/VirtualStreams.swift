@@ -105,6 +105,7 @@ public final class VirtualStreams {
         bytes.withUnsafeBytes {
             world.trace.record(.streamAction, host: Int32(end.host), at: world.nowNanoseconds, stream.value, bytes: $0)
         }
+        world.journal?.messageSent(stream, to: connection.end(1 - stream.side)?.host, bytes)
         let records = (bytes.count + 16_383) / 16_384
         end.enqueue(.application(bytes), bytes: bytes.count + max(1, records) * VirtualStreams.recordBytes)
         pump(connection, stream.side)

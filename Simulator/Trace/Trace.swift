@@ -84,6 +84,10 @@ public final class Trace {
     public let recording: Recording
     private let state: UnsafeMutablePointer<State>
     public private(set) var checkpoints: [TraceCheckpoint] = []
+    /// Told of every entry; then the fast path is never taken.
+    weak var journal: Journal? {
+        didSet { state.pointee.attention = nextAttention(after: count) }
+    }
     private var ring: [TraceEntry] = []
     private var ringStart = 0
 
@@ -145,6 +149,7 @@ public final class Trace {
 
     /// The first index, not before `index`, at which an entry is kept or a checkpoint made.
     private func nextAttention(after index: UInt64) -> UInt64 {
+        if journal != nil { return index }
         var next = UInt64.max
         if recording.checkpointInterval > 0 {
             next = index - index % recording.checkpointInterval + recording.checkpointInterval - 1
@@ -174,5 +179,6 @@ public final class Trace {
             }
         }
         state.pointee.attention = nextAttention(after: index + 1)
+        journal?.traced(kind, Int(host), first, second, text)
     }
 }

@@ -44,9 +44,14 @@ final class EventQueue {
         var count: Int
         var capacity: Int
         var nextSequence: UInt64
+        var isWatched = false
     }
 
     private let header: UnsafeMutablePointer<Header>
+    /// Told what is queued.
+    var journal: Journal? {
+        didSet { header.pointee.isWatched = journal != nil }
+    }
 
     init() {
         header = .allocate(capacity: 1)
@@ -65,6 +70,7 @@ final class EventQueue {
         if header.pointee.count == header.pointee.capacity { grow() }
         let sequence = header.pointee.nextSequence
         header.pointee.nextSequence = sequence &+ 1
+        if header.pointee.isWatched { journal?.pushed(sequence, at: time) }
         let event = Event(time: time, sequence: sequence, payload: payload, host: host, boot: boot, kind: kind)
         let items = header.pointee.items
         var hole = header.pointee.count

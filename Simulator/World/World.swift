@@ -63,6 +63,15 @@ public final class World {
     public private(set) var streams: VirtualStreams!
     /// Called after every event, for checkers. It must not act on the world.
     public var afterEvent: ((World) -> Void)?
+    /// What happened in words, with causes; nil unless `keepJournal` was called.
+    public internal(set) var journal: Journal? {
+        didSet {
+            queue.journal = journal
+            trace.journal = journal
+        }
+    }
+    /// Sees each datagram with what became of it, while a journal is kept.
+    public var onDatagram: ((SentDatagram, UnsafeRawBufferPointer) -> Void)?
 
     let queue = EventQueue()
     private let progress: UnsafeMutablePointer<Progress>
@@ -139,10 +148,12 @@ public final class World {
             if progress.pointee.eventsAtInstant > World.maximumEventsPerInstant {
                 return .stuck(event.host >= 0 ? HostID(index: Int(event.host)) : nil)
             }
+            if let journal { journal.popped(event.sequence) }
             if dispatch(event) {
                 progress.pointee.events &+= 1
                 if let afterEvent { afterEvent(self) }
             }
+            if let journal { journal.eventEnded() }
             if progress.pointee.stopping { return .stopped }
         }
         if end.nanoseconds > progress.pointee.now {
@@ -350,6 +361,7 @@ public final class World {
     @inline(__always)
     public func send(from host: HostID, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer) {
         guard hosts[host.index].running else { return }
+        if journal != nil { return sendWatched(from: host, source: source, destination: destination, bytes: bytes) }
         network.send(from: host.index, source: source, destination: destination, bytes: bytes)
     }
 

@@ -39,50 +39,19 @@ func loadPlan(_ file: String, seed: UInt64?) throws -> Plan {
     }
 }
 
-/// Files that a run writes besides its report.
-struct RunOutputs {
-    var pcap: String?
-    var events: String?
-    var trace: String?
-    var traceEntries: Range<UInt64>
-
-    /// Close enough that a second run over one interval names the entry at once.
-    static let checkpointInterval: UInt64 = 4096
-
-    var recording: Trace.Recording {
-        Trace.Recording(checkpointInterval: trace == nil ? 0 : Self.checkpointInterval, entries: traceEntries)
-    }
-}
-
 /// Runs a plan to its end, with the figures that a report wants.
 func simulate(
-    _ plan: Plan, _ outputs: RunOutputs, _ display: ProgressDisplay?
+    _ plan: Plan, file: String, _ outputs: RunOutputs, _ display: ProgressDisplay?
 ) throws -> (ScenarioRun, RunReport, Verdict) {
     let began = DispatchTime.now().uptimeNanoseconds
     let run = ScenarioRun(plan: plan, recording: outputs.recording)
-    var files: [FileHandle] = []
-    func open(_ path: String) throws -> FileHandle {
-        guard FileManager.default.createFile(atPath: path, contents: nil),
-            let handle = FileHandle(forWritingAtPath: path)
-        else {
-            complain("\(path) can't be written")
-            throw ExitCode(2)
-        }
-        files.append(handle)
-        return handle
+    let files = try OutputFiles(outputs, run)
+    let verdict = run.run {
+        display?.show($0)
+        files.recorder?.observe($0)
     }
-    if let pcap = outputs.pcap {
-        let handle = try open(pcap)
-        run.world.capture { handle.write(Data($0)) }
-    }
-    if let events = outputs.events {
-        let handle = try open(events)
-        run.onReport = { handle.write(Data(($0 + "\n").utf8)) }
-    }
-    let verdict = run.run { display?.show($0) }
     display?.finish()
-    if let trace = outputs.trace { try open(trace).write(contentsOf: Data(TraceFile(run.world.trace).encode().utf8)) }
-    for file in files { try? file.close() }
+    try files.finish(verdict, file: file)
     var report = RunReport(plan: plan, host: .simulator, verdict: verdict)
     report.traceHash = run.traceHash
     report.events = run.eventCount

@@ -10,7 +10,9 @@ struct SimulatorCommand: ParsableCommand {
         abstract: "Runs scenario files in the deterministic simulator.",
         discussion:
             "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
-        subcommands: [Run.self, Check.self, Explain.self, SweepCommand.self])
+        subcommands: [
+            Run.self, Check.self, Explain.self, SweepCommand.self, TraceCommand.self, ExplainPath.self, Debug.self,
+        ])
 
     static func main() { runAsProgram() }
 }
@@ -22,18 +24,31 @@ struct Run: ParsableCommand {
     @Option(help: "Another seed than the file's.") var seed: UInt64?
     @Flag(help: "Print one JSON object instead of tables.") var json = false
     @Flag(help: "No progress display.") var quiet = false
-    @Option(help: "Write the datagrams that hosts send to this file, as pcap with virtual time stamps.") var pcap:
+    @Option(help: "Write the datagrams that hosts send to this file: pcapng, with names and the tunnels' keys.")
+    var pcap: String?
+    @Option(help: "Of these, only what passes between two places (north-south), or within one (north).")
+    var pcapLink: String?
+    @Option(help: "Of these, only what this node sends and gets. May be given several times.") var pcapNode: [String] =
+        []
+    @Option(help: "Write the tunnels' keys to this file too, as Wireshark's wg.keylog_file wants them.") var keys:
         String?
     @Option(help: "Write what agents report to this file, a line each.") var events: String?
     @Option(help: "Write the trace's checkpoints, and its entries as --trace-entries says, to this file.")
     var trace: String?
+    @Option(help: "Write a report to this file: one HTML page with map, timeline, curves and events.") var report:
+        String?
     @Option(help: "FIRST..END: the entries to write to --trace.") var traceEntries: String?
 
     func run() throws {
         let plan = try loadPlan(file, seed: seed)
         let display = json || quiet ? nil : ProgressDisplay(plan)
-        let outputs = RunOutputs(pcap: pcap, events: events, trace: trace, traceEntries: try entryRange())
-        let (run, report, verdict) = try simulate(plan, outputs, display)
+        guard pcap != nil || (pcapLink == nil && pcapNode.isEmpty && keys == nil) else {
+            throw ValidationError("--pcap-link, --pcap-node and --keys go with --pcap")
+        }
+        let outputs = RunOutputs(
+            pcap: pcap, pcapLink: pcapLink, pcapNodes: pcapNode, keys: keys, events: events, trace: trace,
+            traceEntries: try entryRange(), report: report)
+        let (run, report, verdict) = try simulate(plan, file: file, outputs, display)
         if json {
             try printJSON(report)
         } else {
