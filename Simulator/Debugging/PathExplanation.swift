@@ -138,7 +138,7 @@ public struct PathExplanation {
     private mutating func underlay(_ from: Int, _ to: Int) {
         let subject = "packets \(name(from)) → \(name(to))"
         let seen = datagrams(from, to)
-        if run.world.network.isCut(from: run.agents[from].host, to: run.agents[to].host) {
+        if run.world.network.isCut(from: run.agents[from].host, to: run.agents[to].host, .udp) {
             return add(.bad, subject, "a partition cuts them: \(cut(from, to))" + seen.text)
         }
         let inner = run.plan.nodes[from].place == run.plan.nodes[to].place
@@ -147,7 +147,7 @@ public struct PathExplanation {
             ? "within \(run.plan.places[run.plan.nodes[from].place].name)"
             : "\(run.plan.places[run.plan.nodes[from].place].name) to \(run.plan.places[run.plan.nodes[to].place].name)"
         let changed = linkChange(from, to).map { ", as \($0)" } ?? ""
-        if seen.sent > 2, seen.arrived == 0 {
+        if seen.sent > 1, seen.arrived == 0 {
             return add(.bad, subject, "none gets through (\(line)\(changed))\(seen.text)")
         }
         let judgement: Judgement = seen.sent > 0 && seen.arrived * 2 < seen.sent ? .note : .good
@@ -190,7 +190,7 @@ public struct PathExplanation {
     /// The step whose cut lies between two nodes now.
     private func cut(_ from: Int, _ to: Int) -> String {
         for step in run.plan.steps where step.time <= run.elapsed {
-            guard case .cut(let cut) = step.action else { continue }
+            guard case .cut(let cut) = step.action, cut.only != .tcp else { continue }
             let healed = run.plan.steps.first { later in
                 if case .heal(let ids) = later.action {
                     ids.contains(cut.id) && later.time <= run.elapsed
@@ -208,7 +208,12 @@ public struct PathExplanation {
             return "line \(step.line)\(label), since \(Span(step.time)), "
                 + (end.map { "until \(Span($0.time))" } ?? "to the end")
         }
-        return "made by something else than a step of the file"
+        // Other steps cut too; those in force are named by their own words.
+        let now = ReportTimeline.seconds(run.elapsed)
+        let others = ReportTimeline(run.plan).bars.filter { bar in
+            !bar.isOperation && bar.spans.contains { $0[0] <= now && now < $0[1] }
+        }
+        return others.isEmpty ? "made by no step of the file" : others.map { "line \($0.line), \($0.text)" }.joined(separator: "; ")
     }
 
     private func linkChange(_ from: Int, _ to: Int) -> String? {

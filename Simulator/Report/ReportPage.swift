@@ -4,7 +4,7 @@ public import FabricScenario
 /// The report: one HTML file with everything in it. The same run gives the same bytes.
 ///
 /// `report.html` is the page; the style sheet, the scripts and the data go where it names them. Scripts share one scope,
-/// in this order: the model, the map, the rows along the time axis, the events with the head of the page.
+/// in this order: the model, the map, the rows along the time axis, the chart, the events with the head of the page.
 public enum ReportPage {
     /// `recorder` has watched the whole run.
     public static func html(
@@ -17,7 +17,7 @@ public enum ReportPage {
         for byte in data { if byte == UInt8(ascii: "<") { safe += "\\u003c".utf8 } else { safe.append(byte) } }
         let scripts =
             PackageResources.report_model_js + PackageResources.report_map_js + PackageResources.report_time_js
-            + PackageResources.report_events_js
+            + PackageResources.report_chart_js + PackageResources.report_events_js
         var page = PackageResources.report_html
         page = replace("/*STYLE*/", in: page, with: PackageResources.report_css)
         page = replace("/*SCRIPT*/", in: page, with: scripts)

@@ -71,6 +71,8 @@ struct ReportTimeline {
             let stepWord = Self.word(text.action(step.action))
             if case .startFlow(let flow) = step.action {
                 spans.append([seconds(step.time), seconds(min(plan.duration, step.time + plan.flows[flow].duration))])
+            } else if case .swizzle(let swizzle) = step.action {
+                spans.append([seconds(step.time), seconds(min(plan.duration, step.time + swizzle.duration))])
             } else if isOperation {
                 spans.append([seconds(step.time), seconds(step.time)])
             } else if open == step.time {

@@ -2,7 +2,7 @@
 const eventList = (() => {
   const list = $("list"), before = 60, after = 120;
   const chosen = new Set(events.kinds.map((_, kind) => kind));
-  let rows = [], rowTimes = [], words = "", opened = -1;
+  let rows = [], rowTimes = [], words = "", opened = -1, asChart = false;
 
   function filter() {
     const host = view.node < 0 ? -1 : view.node + firstNode;
@@ -55,6 +55,11 @@ const eventList = (() => {
     const moment = view.moment * 1e6;
     const middle = rowTimes.length && rowTimes[0] <= moment ? lastAtMost(rowTimes, moment + .5) + 1 : 0;
     const first = Math.max(0, middle - before), last = Math.min(rows.length, middle + after);
+    if (asChart) {
+      list.innerHTML = `<li class="none">${chart.draw(rows.slice(Math.max(0, middle - 20), last), Math.max(260, list.clientWidth - 20), view.moment)}</li>`;
+      list.scrollTop = 0;
+      return sampled();
+    }
     const items = rows.slice(first, middle).map(item);
     const mark = make("li", { class: "mark" }, timeText(view.moment));
     items.push(mark, ...rows.slice(middle, last).map(item));
@@ -105,6 +110,11 @@ const eventList = (() => {
     const name = event.target.value.trim();
     view.set({ node: nodeNamed.has(name) ? nodeNamed.get(name) : -1 });
   });
+  $("chart").onclick = event => {
+    asChart = !asChart;
+    event.target.setAttribute("aria-pressed", asChart);
+    draw();
+  };
   $("clear").onclick = () => view.set({ node: -1 });
   view.views.push(changed => {
     if ("node" in changed) {
@@ -219,6 +229,10 @@ if (location.hash === "#selftest") {
     document.querySelector("#list [data-event]").click();
     await settled();
     check(document.querySelector("#list .more code"), "a click on an event does not open it");
+    $("chart").click();
+    await settled();
+    check(document.querySelector("#list svg.chart"), "the chart is not drawn");
+    $("chart").click();
     $("theme").click();
     await settled();
     check(getComputedStyle(document.body).backgroundColor !== "", "no colours");

@@ -48,6 +48,7 @@ public struct JournalEntry: Hashable, Sendable {
 public final class Journal {
     public static let defaultMaximumEntries = 4_000_000
     static let maximumNetworkChangesPerEvent = 4
+    private static let maximumNetworkText = 240
 
     private struct Row {
         var time: Int64
@@ -89,6 +90,8 @@ public final class Journal {
     private var messages: [UInt64: FIFO<Int32>] = [:]
     private var arriving: Int32 = -1
     private var networkChanges = 0
+    /// Before the datagram that arrives.
+    private var countersBefore = NetworkCounters()
     /// When events that the handling of the current datagram has queued will take place.
     var pushedTimes: [Int64] = []
     /// Says in words what a message of a stream is; set by whoever knows the protocol.
@@ -202,7 +205,8 @@ public final class Journal {
         pushedTimes.append(time)
     }
 
-    func popped(_ sequence: UInt64) {
+    func popped(_ sequence: UInt64, isDatagram: Bool) {
+        if isDatagram { countersBefore = world.network.counters }
         current = causes.removeValue(forKey: sequence) ?? -1
         pushedTimes.removeAll(keepingCapacity: true)
     }
@@ -252,10 +256,10 @@ public final class Journal {
         case .datagramDelivered: delivered(host)
         case .datagramDropped:
             count(.lost)
-            let cause = current
+            let fate = DatagramWords.fate(countersBefore, world.network.counters)
             add(
-                .dropped, host: host, peer: Int(first), words(of: cause),
-                outcome: "on arrival: cut off, or the host is down")
+                .dropped, host: host, peer: Int(first), words(of: current),
+                outcome: "on arrival: \(fate.isEmpty ? "nobody takes it" : fate)")
         case .streamEvent, .streamAction: traceStream(kind, host, first, text)
         case .persist where !text.isEmpty:
             count(.writes)
@@ -298,33 +302,22 @@ public final class Journal {
         if networkChanges <= Self.maximumNetworkChangesPerEvent { add(.network, host: host, readable(text)) }
     }
 
-    /// The network names hosts and places by number: `host(host 3)` becomes the host's name.
+    /// The network names hosts and places by number: `host 3` becomes the host's name. Long lists are cut.
     private func readable(_ text: String) -> String {
-        var result = ""
-        var rest = Substring(text)
-        while let open = rest.firstIndex(of: "(") {
-            let head = rest[..<open]
-            let inner = rest[rest.index(after: open)...]
-            let words = inner.prefix { $0 != ")" }.split(separator: " ")
-            let isHost = head.hasSuffix("host") && words.first == "host"
-            guard isHost || (head.hasSuffix("place") && words.first == "place"), words.count == 2,
-                let number = Int(words[1]), let close = inner.firstIndex(of: ")")
-            else {
-                result += rest[...open]
-                rest = inner
-                continue
+        var words: [String] = []
+        for word in text.replacing("Simulator.NetworkSelector.", with: "").split(separator: " ") {
+            let number = Int(word.prefix { $0.isNumber })
+            let end = word.drop { $0.isNumber }
+            if let number, let kind = words.last, kind.hasSuffix("host"), number < world.hostCount {
+                words[words.count - 1] = kind.dropLast(4) + world.name(of: HostID(index: number)) + end
+            } else if let number, let kind = words.last, kind.hasSuffix("place"), number < world.network.places.count {
+                words[words.count - 1] = kind.dropLast(5) + world.network.places[number] + end
+            } else {
+                words.append(String(word))
             }
-            // Without the type's name before the parenthesis.
-            result += head[..<(head.lastIndex(of: " ").map { head.index(after: $0) } ?? head.startIndex)]
-            let known = isHost ? number < world.hostCount : number < world.network.places.count
-            result +=
-                !known
-                ? words.joined(separator: " ")
-                : isHost
-                    ? world.name(of: HostID(index: number)) : world.network.places[number]
-            rest = inner[inner.index(after: close)...]
         }
-        return (result + rest).replacing("Simulator.NetworkSelector.", with: "")
+        let whole = words.joined(separator: " ")
+        return whole.count > Self.maximumNetworkText ? whole.prefix(Self.maximumNetworkText) + " …" : whole
     }
 
     private func sent(_ host: Int) {

@@ -16,7 +16,7 @@ extension World {
         guard let journal else {
             return network.send(from: host.index, source: source, destination: destination, bytes: bytes)
         }
-        let to = network.owner(of: destination.address)
+        let to = network.receiver(.udp, at: destination).map { HostID(index: $0) }
         let before = network.counters
         let text = DatagramWords.text(bytes, content: journal.content)
         if DatagramWords.isHandshake(bytes) { journal.count(.handshakes) }
@@ -99,7 +99,9 @@ enum DatagramWords {
     private static let words = [
         "lost": "lost on the line", "partitionDropped": "a partition cuts it off",
         "queueDropped": "the line's queue is full",
-        "mtuDropped": "larger than the line's MTU", "unroutable": "nobody has this address",
+        "mtuDropped": "larger than the line's MTU", "burstLost": "lost in a burst",
+        "blackHoleDropped": "a black hole swallows packets of its size",
+        "natDropped": "an address translator does not let it through", "unroutable": "nobody has this address",
         "hostDown": "the host is down", "overLimit": "the simulator's limit of packets under way",
     ]
 

@@ -148,7 +148,7 @@ public final class World {
             if progress.pointee.eventsAtInstant > World.maximumEventsPerInstant {
                 return .stuck(event.host >= 0 ? HostID(index: Int(event.host)) : nil)
             }
-            if let journal { journal.popped(event.sequence) }
+            if let journal { journal.popped(event.sequence, isDatagram: event.kind == .datagram) }
             if dispatch(event) {
                 progress.pointee.events &+= 1
                 if let afterEvent { afterEvent(self) }
