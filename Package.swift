@@ -172,7 +172,8 @@ let package = Package(
                     "FabricStoreSQLite",
                 ], path: "Simulator",
                 resources: [
-                    "report.html", "report.css", "report-model.js", "report-map.js", "report-time.js", "report-chart.js",
+                    "report.html", "report.css", "report-model.js", "report-map.js", "report-time.js",
+                    "report-chart.js",
                     "report-events.js",
                 ].map { .embedInCode("Report/\($0)") }),
 

@@ -213,7 +213,8 @@ public struct PathExplanation {
         let others = ReportTimeline(run.plan).bars.filter { bar in
             !bar.isOperation && bar.spans.contains { $0[0] <= now && now < $0[1] }
         }
-        return others.isEmpty ? "made by no step of the file" : others.map { "line \($0.line), \($0.text)" }.joined(separator: "; ")
+        return others.isEmpty
+            ? "made by no step of the file" : others.map { "line \($0.line), \($0.text)" }.joined(separator: "; ")
     }
 
     private func linkChange(_ from: Int, _ to: Int) -> String? {
