@@ -43,9 +43,33 @@ public enum WireGuardMessage {
         case (2, 92): return .wireGuardResponse
         case (3, 64): return .wireGuardCookie
         // Header 16, padded contents, tag 16.
-        case (4, let count) where count >= 32 && (count % 16 == 0 || tunnelMTUs.contains(count - 32)):
+        case (4, let count) where isTransport(count, tunnelMTUs) || isRun(payload, tunnelMTUs):
             return .wireGuardTransport
         default: return nil
+        }
+    }
+
+    private static func isTransport(_ count: Int, _ tunnelMTUs: Set<Int>) -> Bool {
+        count >= 32 && (count % 16 == 0 || tunnelMTUs.contains(count - 32))
+    }
+
+    /// Linux shows datagrams that were sent in one call (UDP_SEGMENT) as one packet: transport messages of one size, the last
+    /// maybe shorter, with counters that follow one another where the session stays.
+    private static func isRun(_ payload: UnsafeRawBufferPointer, _ tunnelMTUs: Set<Int>) -> Bool {
+        guard payload.count >= 64 else { return false }
+        let counter = payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+        let next = UInt64(littleEndian: counter) &+ 1
+        func isHeader(_ offset: Int) -> Bool {
+            payload[offset..<offset + 4].elementsEqual([4, 0, 0, 0])
+        }
+        let size = (32...payload.count - 32).first { offset in
+            isHeader(offset) && payload[offset + 4..<offset + 8].elementsEqual(payload[4..<8])
+                && UInt64(littleEndian: payload.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)) == next
+        }
+        guard let size, isTransport(size, tunnelMTUs) else { return false }
+        return stride(from: 0, to: payload.count, by: size).allSatisfy { offset in
+            let length = min(size, payload.count - offset)
+            return isTransport(length, tunnelMTUs) && isHeader(offset)
         }
     }
 }

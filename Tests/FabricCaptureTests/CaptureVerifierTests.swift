@@ -62,6 +62,22 @@ import Testing
             ])
     }
 
+    @Test
+    func `datagrams that were sent in one call count as what they are, and one stranger among them as a stranger`() {
+        func message(_ counter: UInt8, _ count: Int) -> [UInt8] {
+            [4, 0, 0, 0, 9, 9, 9, 9, counter] + [UInt8](repeating: 0, count: 7)
+                + [UInt8](repeating: 0xAB, count: count - 16)
+        }
+        let run = message(1, 1452) + message(2, 1452) + message(3, 96)
+        let whole = verdict([Frames.udp(run)])
+        #expect(whole.held && whole.count(.wireGuardTransport) == 1)
+        #expect(!verdict([Frames.udp(run + [1])]).held)
+        var stranger = message(1, 1452) + message(2, 1452) + message(3, 1452)
+        stranger[2 * 1452] = 7
+        #expect(!verdict([Frames.udp(stranger)]).held)
+        #expect(!verdict([Frames.udp(message(1, 1451) + message(2, 1451))]).held)
+    }
+
     @Test func `other traffic is a violation that names packet, time, flow and reason`() throws {
         let result = verdict([
             Frames.udp(Frames.wireGuard(1, bytes: 148)), Frames.udp([1, 2, 3], to: Endpoint("198.51.100.2:53")!),
