@@ -38,6 +38,7 @@ let allTestTargets: [Target] = [
     tests(
         "FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire", "FabricCrypto", "FabricIdentity"]),
     tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"], exclude: ["vectors"]),
+    tests("FabricPacketTests", ["FabricCore", "FabricPacket"]),
     tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
     tests(
         "FabricIdentityTests",
@@ -110,6 +111,7 @@ let package = Package(
             library("FabricDocument", ["FabricCore"]),
             library("FabricWire", ["FabricCore", "FabricDocument"]),
             library("FabricPolicy", ["FabricCore", "FabricWire"]),
+            library("FabricPacket", ["FabricCore"]),
             library("FabricTunnel", ["FabricCore"]),
             library("FabricMesh", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
             library("FabricControl", ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
@@ -123,10 +125,11 @@ let package = Package(
             .systemLibrary(
                 name: "CFabricOpenSSL", path: "Sources/CFabricOpenSSL", pkgConfig: "libcrypto",
                 providers: [.apt(["libssl-dev"])]),
+            .target(name: "CFabricCipher", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
             .target(name: "CFabricSQLite", linkerSettings: [.linkedLibrary("sqlite3")]),
             library(
                 "FabricCrypto",
-                ["FabricCore", "CFabricOpenSSL", .product(name: "Crypto", package: "swift-crypto")]),
+                ["FabricCore", "CFabricCipher", "CFabricOpenSSL", .product(name: "Crypto", package: "swift-crypto")]),
             library(
                 "FabricIdentity",
                 [
@@ -143,13 +146,14 @@ let package = Package(
             library("FabricStorePostgres", ["FabricCore", "CFabricPostgres"]),
             .target(name: "CFabricLinux"),
             .systemLibrary(name: "CFabricPcap", path: "Sources/CFabricPcap", providers: [.apt(["libpcap-dev"])]),
-            library("FabricLinux", ["FabricCore", "CFabricLinux"]),
+            library("FabricLinux", ["FabricCore", "FabricPacket", "CFabricLinux"]),
             library("FabricCapture", ["FabricCore", "CFabricPcap"]),
             library(
                 "FabricRuntime",
                 [
-                    "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
-                    "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres", "FabricLinux",
+                    "FabricCore", "FabricDocument", "FabricPacket", "FabricWire", "FabricControl", "FabricNode",
+                    "FabricOperator", "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres",
+                    "FabricLinux",
                     .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOTLS", package: "swift-nio"),
                     .product(name: "NIOSSL", package: "swift-nio-ssl"),

@@ -2,9 +2,27 @@
 #include "CFabricLinux.h"
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+// Since Linux 4.18 and 5.0; older headers lack them.
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+// Room for the one control message that goes with a datagram.
+typedef union {
+    struct cmsghdr header;
+    char room[CMSG_SPACE(sizeof(int))];
+} control_space;
 
 // Writes `endpoint` as the socket's family wants it; 0 when the family can't carry it.
 static socklen_t to_sockaddr(const fabric_endpoint *endpoint, int socket_family, struct sockaddr_storage *storage) {
@@ -83,6 +101,7 @@ int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned coun
     struct mmsghdr messages[FABRIC_UDP_BATCH];
     struct iovec vectors[FABRIC_UDP_BATCH];
     struct sockaddr_storage sources[FABRIC_UDP_BATCH];
+    control_space controls[FABRIC_UDP_BATCH];
     if (count > FABRIC_UDP_BATCH) count = FABRIC_UDP_BATCH;
     memset(messages, 0, sizeof messages[0] * count);
     for (unsigned i = 0; i < count; i++) {
@@ -91,6 +110,8 @@ int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned coun
         messages[i].msg_hdr.msg_iovlen = 1;
         messages[i].msg_hdr.msg_name = &sources[i];
         messages[i].msg_hdr.msg_namelen = sizeof sources[i];
+        messages[i].msg_hdr.msg_control = &controls[i];
+        messages[i].msg_hdr.msg_controllen = sizeof controls[i];
     }
     int received = recvmmsg(descriptor, messages, count, MSG_DONTWAIT, NULL);
     if (received < 0) return -errno;
@@ -98,6 +119,13 @@ int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned coun
         from_sockaddr(&sources[i], &datagrams[i].endpoint);
         datagrams[i].length = messages[i].msg_len;
         datagrams[i].endpoint.truncated = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        datagrams[i].segment = 0;
+        struct cmsghdr *control = CMSG_FIRSTHDR(&messages[i].msg_hdr);
+        if (control && control->cmsg_level == SOL_UDP && control->cmsg_type == UDP_GRO) {
+            int segment;
+            memcpy(&segment, CMSG_DATA(control), sizeof segment);
+            if (segment > 0) datagrams[i].segment = (uint32_t)segment;
+        }
     }
     return received;
 }
@@ -106,6 +134,7 @@ int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *da
     struct mmsghdr messages[FABRIC_UDP_BATCH];
     struct iovec vectors[FABRIC_UDP_BATCH];
     struct sockaddr_storage destinations[FABRIC_UDP_BATCH];
+    control_space controls[FABRIC_UDP_BATCH];
     if (count > FABRIC_UDP_BATCH) count = FABRIC_UDP_BATCH;
     memset(messages, 0, sizeof messages[0] * count);
     for (unsigned i = 0; i < count; i++) {
@@ -120,7 +149,27 @@ int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *da
         messages[i].msg_hdr.msg_iovlen = 1;
         messages[i].msg_hdr.msg_name = &destinations[i];
         messages[i].msg_hdr.msg_namelen = length;
+        if (datagrams[i].segment > 0 && datagrams[i].segment < datagrams[i].length) {
+            uint16_t segment = (uint16_t)datagrams[i].segment;
+            memset(&controls[i], 0, sizeof controls[i]);
+            controls[i].header.cmsg_level = SOL_UDP;
+            controls[i].header.cmsg_type = UDP_SEGMENT;
+            controls[i].header.cmsg_len = CMSG_LEN(sizeof segment);
+            memcpy(CMSG_DATA(&controls[i].header), &segment, sizeof segment);
+            messages[i].msg_hdr.msg_control = &controls[i];
+            messages[i].msg_hdr.msg_controllen = CMSG_SPACE(sizeof segment);
+        }
     }
     int sent = sendmmsg(descriptor, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? -errno : sent;
+}
+
+int fabric_udp_join_received(int descriptor) {
+    int on = 1;
+    return setsockopt(descriptor, SOL_UDP, UDP_GRO, &on, sizeof on) < 0 ? -errno : 0;
+}
+
+int fabric_udp_can_segment(int descriptor) {
+    int size = 0;
+    return setsockopt(descriptor, SOL_UDP, UDP_SEGMENT, &size, sizeof size) < 0 ? -errno : 0;
 }

@@ -1,4 +1,5 @@
-/// One packet in memory that its driver owns, with room before and behind it.
+/// One packet in memory that its driver owns, with room before and behind it. The memory is the buffer's own, or a part of
+/// something larger that it is a view of.
 ///
 /// ```
 /// base                 start            start+count              capacity
@@ -16,6 +17,7 @@ public struct PacketBuffer: ~Copyable {
     public let capacity: Int
     public var start: Int
     public var count: Int
+    private let ownsMemory: Bool
 
     /// Allocates room for a packet of `packetCapacity` bytes. Drivers do so once, at start-up.
     public init(packetCapacity: Int) {
@@ -24,16 +26,28 @@ public struct PacketBuffer: ~Copyable {
         base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
         start = PacketBuffer.headroom
         count = 0
+        ownsMemory = true
     }
 
-    deinit { base.deallocate() }
+    /// A view of `capacity` bytes at `memory`, which outlive it; `count` of them, from `start` on, are the contents. What was
+    /// said of headroom and tailroom holds as far as there is room: layers ask before they grow the contents.
+    public init(viewing memory: UnsafeMutableRawPointer, capacity: Int, start: Int, count: Int) {
+        precondition(start >= 0 && count >= 0 && start + count <= capacity)
+        base = memory
+        self.capacity = capacity
+        self.start = start
+        self.count = count
+        ownsMemory = false
+    }
+
+    deinit { if ownsMemory { base.deallocate() } }
 
     /// The room for contents when nothing precedes them.
-    @inlinable public var packetCapacity: Int { capacity - PacketBuffer.headroom - PacketBuffer.tailroom }
+    @inlinable public var packetCapacity: Int { max(0, capacity - PacketBuffer.headroom - PacketBuffer.tailroom) }
 
     /// Forgets the contents.
     @inlinable public mutating func reset() {
-        start = PacketBuffer.headroom
+        start = min(PacketBuffer.headroom, capacity)
         count = 0
     }
 
@@ -44,14 +58,14 @@ public struct PacketBuffer: ~Copyable {
 
     /// Where contents of up to `packetCapacity` bytes may be written; set `count` afterwards.
     @inlinable public mutating func writableArea() -> UnsafeMutableRawBufferPointer {
-        start = PacketBuffer.headroom
+        start = min(PacketBuffer.headroom, capacity)
         return UnsafeMutableRawBufferPointer(start: base + start, count: packetCapacity)
     }
 
     /// Replaces the contents. False, and nothing changes, when they do not fit.
     public mutating func assign(_ source: UnsafeRawBufferPointer) -> Bool {
         guard source.count <= packetCapacity else { return false }
-        start = PacketBuffer.headroom
+        start = min(PacketBuffer.headroom, capacity)
         count = source.count
         bytes.copyMemory(from: source)
         return true

@@ -11,7 +11,10 @@ public final class SystemCryptography: Cryptography {
     private let sealing = ChaChaContext(direction: .seal)
     private let opening = ChaChaContext(direction: .open)
 
-    public init() {}
+    private let packetCipher: any PacketCipher
+
+    /// Packets are sealed by `packetCipher`; all else is as above.
+    public init(packetCipher: any PacketCipher = OpenSSLCipher()) { self.packetCipher = packetCipher }
 
     public func sha256(_ data: [UInt8]) -> [UInt8] { Array(SHA256.hash(data: data)) }
 
@@ -103,5 +106,5 @@ public final class SystemCryptography: Cryptography {
             authenticating: authenticating)
     }
 
-    public func packetKey(_ key: [UInt8]) -> any PacketKey { OpenSSLPacketKey(key) }
+    public func packetKey(_ key: [UInt8]) -> any PacketKey { packetCipher.key(key) }
 }

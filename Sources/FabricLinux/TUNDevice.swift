@@ -1,8 +1,8 @@
 internal import CFabricLinux
 public import FabricCore
-internal import Glibc
+public import Glibc
 
-/// A TUN device: IP packets to and from this host, without any header. It exists as long as this object, and its
+/// A TUN device: IP packets to and from this host, without any header unless offloads are wanted. It exists as long as this object, and its
 /// addresses and routes go with it, so that the host is left as it was found.
 ///
 /// It lives in the network namespace of the thread that makes it; call the configuring functions from a thread there.
@@ -16,16 +16,39 @@ public final class TUNDevice {
         public var writesDropped: UInt64 = 0
     }
 
+    /// What the device leaves to its driver, and takes from it.
+    public struct Offloads: OptionSet, Hashable, Sendable {
+        public let rawValue: Int32
+        public init(rawValue: Int32) { self.rawValue = rawValue }
+
+        /// A virtio header stands before each packet, both ways. The others need it.
+        public static let header = Offloads(rawValue: FABRIC_TUN_HEADER)
+        /// Packets come with checksums that are to be completed.
+        public static let checksum = Offloads(rawValue: FABRIC_TUN_CHECKSUM)
+        /// Super-packets of TCP. They need `checksum`.
+        public static let tcp = Offloads(rawValue: FABRIC_TUN_TCP)
+        /// Super-packets of UDP, since Linux 6.2. They need `tcp`.
+        public static let udp = Offloads(rawValue: FABRIC_TUN_UDP)
+        public static let all: Offloads = [.header, .checksum, .tcp, .udp]
+    }
+
+    /// What a packet with its virtio header, or a super-packet, takes.
+    public static let longestRead = 65_535 + 10
+
     public let name: String
     public let interfaceIndex: Int32
     public let descriptor: Int32
+    /// Those that the kernel has of what was wanted.
+    public let offloads: Offloads
     public private(set) var counters = Counters()
 
     /// `pattern` is a name of at most 15 bytes; `%d` in it becomes the first free number.
-    public init(pattern: String) throws(SystemError) {
+    public init(pattern: String, offloads wanted: Offloads = []) throws(SystemError) {
         var name = [CChar](repeating: 0, count: Int(FABRIC_INTERFACE_NAME))
         var index: Int32 = 0
-        descriptor = try check(fabric_tun_open(pattern, &name, &index), "create the TUN device \(pattern)")
+        var offloads = wanted.rawValue
+        descriptor = try check(fabric_tun_open(pattern, &name, &index, &offloads), "create the TUN device \(pattern)")
+        self.offloads = Offloads(rawValue: offloads)
         self.name = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         interfaceIndex = index
         // A kernel without IPv6 refuses this, and needs it not.
@@ -64,23 +87,42 @@ public final class TUNDevice {
     /// Reads one packet. False when there is none.
     public func read(into packet: inout PacketBuffer) throws(SystemError) -> Bool {
         packet.reset()
-        let area = packet.writableArea()
+        packet.count = try read(into: packet.writableArea())
+        return packet.count > 0
+    }
+
+    /// Reads one packet, behind its virtio header when the device has them, and returns the bytes read; 0 when there is
+    /// none.
+    public func read(into area: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
         let count = Glibc.read(descriptor, area.baseAddress, area.count)
         guard count >= 0 else {
             // A link that is down or going up has nothing to say.
-            if errno == EAGAIN || errno == EINTR || errno == EIO { return false }
+            if errno == EAGAIN || errno == EINTR || errno == EIO { return 0 }
             throw SystemError("read from \(name)", code: errno)
         }
-        packet.count = count
-        counters.packetsRead += 1
-        return count > 0
+        if count > 0 { counters.packetsRead += 1 }
+        return count
+    }
+
+    /// Gives the host one packet or super-packet, gathered from `pieces` (its virtio header among them when the device has
+    /// them). What the device does not take is counted and lost.
+    @discardableResult
+    public func write(_ pieces: UnsafeBufferPointer<iovec>) throws(SystemError) -> WriteResult {
+        let count =
+            pieces.count == 1
+            ? Glibc.write(descriptor, pieces[0].iov_base, pieces[0].iov_len)
+            : writev(descriptor, pieces.baseAddress, Int32(pieces.count))
+        return try judge(count)
     }
 
     /// Gives one packet to the host. What the device does not take is counted and lost.
     @discardableResult
     public func write(_ packet: borrowing PacketBuffer) throws(SystemError) -> WriteResult {
         let bytes = packet.bytes
-        let count = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+        return try judge(Glibc.write(descriptor, bytes.baseAddress, bytes.count))
+    }
+
+    private func judge(_ count: Int) throws(SystemError) -> WriteResult {
         guard count < 0 else {
             counters.packetsWritten += 1
             return .written

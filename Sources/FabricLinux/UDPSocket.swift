@@ -32,15 +32,17 @@ public final class UDPSocket {
         public var lastError: Int32 = 0
     }
 
-    public private(set) var receiveCounters = ReceiveCounters()
-    public private(set) var sendCounters = SendCounters()
+    public internal(set) var receiveCounters = ReceiveCounters()
+    public internal(set) var sendCounters = SendCounters()
     /// The bound address, with the port that the kernel picked.
     public let localEndpoint: Endpoint
     public let descriptor: Int32
-    private let family: IPAddress.Family
+    /// Whether the kernel splits runs of datagrams (UDP_SEGMENT). False also once a device has refused one.
+    public internal(set) var canSegment: Bool
+    let family: IPAddress.Family
     // One array per direction, so that a receiving and a sending thread do not meet.
-    private let incoming: UnsafeMutablePointer<fabric_datagram>
-    private let outgoing: UnsafeMutablePointer<fabric_datagram>
+    let incoming: UnsafeMutablePointer<fabric_datagram>
+    let outgoing: UnsafeMutablePointer<fabric_datagram>
 
     public init(bind endpoint: Endpoint) throws(SystemError) {
         var local = fabric_endpoint(endpoint)
@@ -50,6 +52,7 @@ public final class UDPSocket {
         family = endpoint.address.family
         fabric_udp_local(descriptor, &local)
         localEndpoint = local.endpoint
+        canSegment = fabric_udp_can_segment(descriptor) == 0
         incoming = .allocate(capacity: DatagramBatch.maximumCapacity)
         outgoing = .allocate(capacity: DatagramBatch.maximumCapacity)
     }
@@ -110,6 +113,7 @@ public final class UDPSocket {
                 if bytes.count > 0 {
                     outgoing[pending].base = bytes.baseAddress
                     outgoing[pending].length = bytes.count
+                    outgoing[pending].segment = 0
                     outgoing[pending].endpoint = fabric_endpoint(batch.endpoint(end))
                     pending += 1
                 }
@@ -127,6 +131,7 @@ public final class UDPSocket {
     public func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint) throws(SystemError) -> Bool {
         outgoing[0].base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
         outgoing[0].length = bytes.count
+        outgoing[0].segment = 0
         outgoing[0].endpoint = fabric_endpoint(destination)
         let before = sendCounters.datagrams
         _ = try flush(1)
@@ -174,7 +179,7 @@ public final class UDPSocket {
         return index
     }
 
-    private static func isFatal(_ code: Int32) -> Bool {
+    static func isFatal(_ code: Int32) -> Bool {
         code == EBADF || code == ENOTSOCK || code == EFAULT || code == EINVAL
     }
 }

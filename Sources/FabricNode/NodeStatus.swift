@@ -19,6 +19,56 @@ public struct NodeStatus: Hashable, Sendable, Codable {
     public var peers: [Peer]
     /// Empty until the node is a member.
     public var domains: [Domain]
+    /// Where the host says how it moves packets.
+    public var packets: Packets?
+
+    /// How packets are moved, and what became of those that went no further.
+    public struct Packets: Hashable, Sendable, Codable {
+        /// The library whose ChaCha20-Poly1305 seals and opens them: the fastest when the agent started.
+        public var cipher: String
+        /// What it was chosen from.
+        public var measured: [Cipher]
+        /// What the kernel does of splitting and joining: `udp-segment`, `udp-gro`, and of interfaces `tun-checksum`,
+        /// `tun-tcp`, `tun-udp`.
+        public var offloads: [String]
+        public var superPacketsRead: UInt64
+        public var superPacketsWritten: UInt64
+        /// The reasons that occurred.
+        public var drops: [Drop]
+
+        public init(
+            cipher: String, measured: [Cipher], offloads: [String], superPacketsRead: UInt64,
+            superPacketsWritten: UInt64, drops: [Drop]
+        ) {
+            self.cipher = cipher
+            self.measured = measured
+            self.offloads = offloads
+            self.superPacketsRead = superPacketsRead
+            self.superPacketsWritten = superPacketsWritten
+            self.drops = drops
+        }
+    }
+
+    public struct Cipher: Hashable, Sendable, Codable {
+        public var name: String
+        /// Of sealing a full packet.
+        public var nanoseconds: Int64
+
+        public init(name: String, nanoseconds: Int64) {
+            self.name = name
+            self.nanoseconds = nanoseconds
+        }
+    }
+
+    public struct Drop: Hashable, Sendable, Codable {
+        public var reason: String
+        public var count: UInt64
+
+        public init(reason: String, count: UInt64) {
+            self.reason = reason
+            self.count = count
+        }
+    }
 
     /// A routing domain of the node, as a WireGuard peer beyond the fabric sees it.
     public struct Domain: Hashable, Sendable, Codable {
@@ -63,6 +113,16 @@ public struct NodeStatus: Hashable, Sendable, Codable {
 }
 
 extension NodeAgent {
+    /// Packets and datagrams that the agent and its tunnels dropped, by reason; those that occurred.
+    public var drops: [NodeStatus.Drop] {
+        let own = [
+            ("not_ours", counters.dropsNotOurs), ("no_domain", counters.dropsNoDomain),
+            ("malformed_fabric_message", counters.dropsMalformedFabricMessage),
+        ]
+        return tunnels.counters.dropped.map { NodeStatus.Drop(reason: $0.reason.description, count: $0.count) }
+            + own.filter { $0.1 > 0 }.map { NodeStatus.Drop(reason: $0.0, count: $0.1) }
+    }
+
     public func status(now: Now) -> NodeStatus {
         let (phaseName, reason, detail): (String, String?, String?) =
             switch phase {

@@ -24,7 +24,7 @@ extension EndpointState {
         guard peer.pointee.staged.isEmpty, let session = usableSession(peer, now.monotonic) else {
             return stage(packet, for: peer, now)
         }
-        guard SendHalf.hasRoom(packet) else { return drop(.noRoom) }
+        guard SendHalf.hasRoom(packet, mtu: domain.pointee.mtu) else { return drop(.noRoom) }
         transmit(&packet, peer, session, mtu: domain.pointee.mtu, now)
         return .transmit(endpoint)
     }

@@ -33,6 +33,9 @@ struct AgentCommand: ParsableCommand {
         @Option(help: "A routing domain besides “fabric”; repeat for several. Fixed at enrolment.") var domain:
             [String] = []
         @Option(help: "Name pattern of the interfaces; “none” runs without.") var interface = "rap%d"
+        @Option(
+            help: "“none” moves single packets, without the kernel's segmentation offloads; “auto” uses what there is.")
+        var offloads = "auto"
         @Option(help: "Seconds between echo probes of each peer, 0.2 to 60.") var probeInterval = 2.0
         @Option(
             help: ArgumentHelp(
@@ -48,6 +51,9 @@ struct AgentCommand: ParsableCommand {
         @Option(help: "Log level: trace, debug, info, notice, warning, error.") var logLevel = "info"
 
         func validate() throws {
+            guard offloads == "auto" || offloads == "none" else {
+                throw ValidationError("--offloads: “\(offloads)” is not auto or none")
+            }
             guard (0.2...60).contains(probeInterval) else {
                 throw ValidationError("--probe-interval is \(probeInterval); it must be between 0.2 and 60 seconds")
             }
@@ -67,6 +73,7 @@ struct AgentCommand: ParsableCommand {
                 listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)
             settings.keyLog = keyLog
+            settings.offloads = offloads == "auto"
             var logger = Logger(label: "rap.agent", factory: { StreamLogHandler.standardError(label: $0) })
             logger.logLevel = try converted(logLevel, "--log-level", "one of \(Logger.Level.allCases.map(\.rawValue))")
             {

@@ -37,6 +37,7 @@ enum Layers {
         Layer("FabricDocument", .deciding, ["FabricCore"]),
         Layer("FabricWire", .deciding, ["FabricCore", "FabricDocument"]),
         Layer("FabricPolicy", .deciding, ["FabricCore", "FabricWire"]),
+        Layer("FabricPacket", .deciding, ["FabricCore"]),
         Layer("FabricTunnel", .deciding, ["FabricCore"]),
         Layer("FabricMesh", .deciding, ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
         Layer("FabricControl", .deciding, ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
@@ -45,20 +46,24 @@ enum Layers {
             "FabricNode", .deciding, ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
         Layer("FabricScenario", .deciding, ["FabricCore", "FabricDocument"], modules: ["Yams"]),
 
-        Layer("FabricCrypto", .adapter, ["FabricCore", "CFabricOpenSSL"], modules: ["Crypto", "Glibc"]),
+        Layer(
+            "FabricCrypto", .adapter, ["FabricCore", "CFabricCipher", "CFabricOpenSSL"], modules: ["Crypto", "Glibc"]),
         Layer("FabricIdentity", .adapter, ["FabricCore"], modules: ["Crypto", "SwiftASN1"]),
         Layer(
             "FabricStoreSQLite", .adapter, ["FabricCore", "CFabricSQLite"],
             modules: ["GRDB", "Foundation", "Glibc", "Synchronization"]),
 
         Layer("FabricStorePostgres", .linuxHost, ["FabricCore", "CFabricPostgres"], modules: ["Glibc"]),
-        Layer("FabricLinux", .linuxHost, ["FabricCore", "CFabricLinux"], modules: ["Glibc", "Synchronization"]),
+        Layer(
+            "FabricLinux", .linuxHost, ["FabricCore", "FabricPacket", "CFabricLinux"],
+            modules: ["Glibc", "Synchronization"]),
         Layer("FabricCapture", .linuxHost, ["FabricCore", "CFabricPcap"], modules: ["Glibc", "Synchronization"]),
         Layer(
             "FabricRuntime", .linuxHost,
             [
-                "FabricCore", "FabricDocument", "FabricWire", "FabricControl", "FabricNode", "FabricOperator",
-                "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres", "FabricLinux",
+                "FabricCore", "FabricDocument", "FabricPacket", "FabricWire", "FabricControl", "FabricNode",
+                "FabricOperator", "FabricCrypto", "FabricIdentity", "FabricStoreSQLite", "FabricStorePostgres",
+                "FabricLinux",
             ],
             modules: [
                 "NIOCore", "NIOPosix", "NIOHTTP1", "NIOTLS", "NIOSSL", "Logging", "Dispatch", "Glibc", "Foundation",
@@ -118,7 +123,7 @@ enum Layers {
 
     /// Targets without Swift: shims and system libraries.
     static let withoutSwift: Set<String> = [
-        "CFabricOpenSSL", "CFabricSQLite", "CFabricPcap", "CFabricLinux", "CFabricPostgres",
+        "CFabricCipher", "CFabricOpenSSL", "CFabricSQLite", "CFabricPcap", "CFabricLinux", "CFabricPostgres",
     ]
 
     static func named(_ name: String) -> Layer? { all.first { $0.name == name } }

@@ -40,6 +40,8 @@ typedef struct {
 typedef struct {
     void *base;
     size_t length; // room before a receive, size after it and for a send
+    // Bytes of each datagram but the last, where several stand one behind the other (UDP_GRO, UDP_SEGMENT); else 0.
+    uint32_t segment;
     fabric_endpoint endpoint;
 } fabric_datagram;
 
@@ -52,10 +54,20 @@ int fabric_udp_local(int descriptor, fabric_endpoint *local);
 int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned count);
 int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *datagrams, unsigned count);
 
+// Lets a receive give several datagrams as one, with `segment` set; each needs room for 65,535 bytes.
+int fabric_udp_join_received(int descriptor);
+// 0 where the kernel splits what is sent with `segment` set.
+int fabric_udp_can_segment(int descriptor);
+
 // ---- tun.c
 #define FABRIC_INTERFACE_NAME 16
+#define FABRIC_TUN_HEADER 1 // a virtio header stands before each packet
+#define FABRIC_TUN_CHECKSUM 2 // packets come with checksums to be completed
+#define FABRIC_TUN_TCP 4 // super-packets of TCP, over IPv4 and IPv6
+#define FABRIC_TUN_UDP 8 // and of UDP
 // Opens a TUN device (no packet information) named by `pattern` ("rap%d"); `name` has room for FABRIC_INTERFACE_NAME.
-int fabric_tun_open(const char *pattern, char *name, int *interface_index);
+// `offloads` holds what is wanted, and afterwards what the kernel has of it.
+int fabric_tun_open(const char *pattern, char *name, int *interface_index, int *offloads);
 
 // ---- netlink.c: rtnetlink in the calling thread's network namespace. Family is 4 or 6; addresses in network order.
 int fabric_link_set_mtu(int interface_index, uint32_t mtu);

@@ -17,6 +17,8 @@ public struct AgentHostSettings: Sendable {
     public var advertise: [Endpoint]
     /// TUN devices are named by this and a number; nil runs without interfaces (probes only).
     public var interfacePattern: String?
+    /// Whether the kernel's segmentation offloads are used, as far as it has them.
+    public var offloads = true
     /// Where the status socket stands; nil for `agent.sock` beside the state directory.
     public var statusSocket: String?
     /// Where to append the keys of each handshake, for decrypting captures; nil for nowhere.
@@ -40,30 +42,28 @@ public struct AgentHostSettings: Sendable {
 ///
 /// One thread runs the agent and its packets; HTTPS and durable writes have threads of their own and post back.
 public final class AgentHost {
-    static let batchCapacity = 64
-
     private let settings: AgentHostSettings
     private let logger: Logger
     private let loop: EventLoop
     private let agent: NodeAgent
-    private let cryptography = SystemCryptography()
+    private let cryptography: SystemCryptography
+    private let ciphers: (cipher: any PacketCipher, measured: [PacketCiphers.Measurement])
     private let control: ControlClient
     private let state: StateWriter
     private let loadedFiles: [LoadedFile]
     private let socket: UDPSocket
     private let status: StatusSocket
     private let keyLog: KeyLogFile?
-    private var interfaces: [AgentInterface] = []
+    private let packets: PacketDriver
     private var actions: [NodeAction] = []
-    private var incoming: DatagramBatch
-    private var outgoing: DatagramBatch
-    private var scratch: PacketBuffer
 
     /// Opens all that the agent needs; throws in words that say what is wrong and the mend.
     public init(settings: AgentHostSettings, logger: Logger) throws {
         self.settings = settings
         self.logger = logger
         loop = try EventLoop()
+        ciphers = PacketCiphers.fastest(of: PacketCiphers.available()) { LinuxClock.now().monotonic.nanoseconds }
+        cryptography = SystemCryptography(packetCipher: ciphers.cipher)
         let directory = try StateDirectory(path: settings.stateDirectory, create: true)
         loadedFiles = try directory.loadAll().compactMap { file in
             StateFile(rawValue: file.name).map { LoadedFile(file: $0, bytes: file.contents) }
@@ -72,13 +72,13 @@ public final class AgentHost {
         socket = try UDPSocket(bind: settings.listen)
         control = ControlClient(endpoint: settings.control, logger: logger)
         status = try StatusSocket(path: settings.statusSocket ?? settings.stateDirectory + ".sock")
-        incoming = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
-        outgoing = DatagramBatch(capacity: Self.batchCapacity, packetCapacity: 2048)
-        scratch = PacketBuffer(packetCapacity: 2048)
         keyLog = try settings.keyLog.map { try KeyLogFile(path: $0) }
         agent = NodeAgent(
             configuration: settings.node, cryptography: cryptography, certificates: X509Identity(),
             random: KernelRandom(), tunnelRandom: KernelRandom())
+        packets = PacketDriver(agent: agent, socket: socket, offloads: settings.offloads) { error in
+            logger.error("the packet path failed", metadata: ["error": "\(error)"])
+        }
         if let path = settings.keyLog {
             agent.isKeyLogging = true
             logger.warning(
@@ -95,9 +95,12 @@ public final class AgentHost {
                 loop.stop()
             }
         }
-        try loop.register(socket.descriptor) { [unowned self] in receiveDatagrams() }
+        try loop.register(socket.descriptor) { [unowned self] in
+            packets.receive()
+            settle(LinuxClock.now())
+        }
         try loop.register(status.descriptor) { [unowned self] in
-            status.serve(JSON.encodeOwn(agent.status(now: LinuxClock.now())))
+            status.serve(JSON.encodeOwn(ownStatus()))
         }
         loop.onDeadline = { [unowned self] in
             let now = LinuxClock.now()
@@ -111,6 +114,17 @@ public final class AgentHost {
         control.shutdown()
     }
 
+    private func ownStatus() -> NodeStatus {
+        var status = agent.status(now: LinuxClock.now())
+        status.packets = NodeStatus.Packets(
+            cipher: ciphers.cipher.name,
+            measured: ciphers.measured.map { NodeStatus.Cipher(name: $0.name, nanoseconds: $0.nanoseconds) },
+            offloads: packets.offloads, superPacketsRead: packets.counters.superPacketsRead,
+            superPacketsWritten: packets.counters.superPacketsWritten,
+            drops: agent.drops + packets.counters.drops.map { NodeStatus.Drop(reason: $0.reason, count: $0.count) })
+        return status
+    }
+
     private func feed(_ event: NodeEvent) {
         let now = LinuxClock.now()
         agent.handle(event, now: now, into: &actions)
@@ -119,7 +133,7 @@ public final class AgentHost {
 
     /// After every call of the agent: send what it wants sent, perform its actions, note when to wake it.
     private func settle(_ now: Now) {
-        drainTransmits(now)
+        packets.drainTransmits(now)
         if let keyLog { drainKeys(into: keyLog) }
         while !actions.isEmpty {
             let batch = actions
@@ -178,74 +192,18 @@ public final class AgentHost {
         }
     }
 
-    // MARK: Packets
-
-    private func receiveDatagrams() {
-        // Bounded, so that timers and replies get their turn under load.
-        for _ in 0..<16 {
-            let count: Int
-            do { count = try socket.receive(into: &incoming) } catch {
-                logger.error("receiving failed", metadata: ["error": "\(error)"])
-                return
-            }
-            if count == 0 { break }
-            let now = LinuxClock.now()
-            for index in 0..<count where incoming[index].count > 0 {
-                switch agent.receive(&incoming[index], from: incoming.endpoint(index), now: now) {
-                case .transmit(let endpoint): transmit(incoming[index], to: endpoint)
-                case .deliver(let domain): deliver(incoming[index], domain)
-                case .done: break
-                }
-            }
-            if count < incoming.capacity { break }
-        }
-        settle(LinuxClock.now())
-    }
-
-    private func readInterface(_ interface: AgentInterface) {
-        for _ in 0..<256 {
-            let now = LinuxClock.now()
-            do {
-                guard try interface.device.read(into: &scratch) else { break }
-            } catch {
-                logger.error("reading the interface failed", metadata: ["error": "\(error)"])
-                break
-            }
-            if case .transmit(let endpoint) = agent.send(&scratch, domain: interface.domain, now: now) {
-                transmit(scratch, to: endpoint)
-            }
-        }
-        settle(LinuxClock.now())
-    }
-
-    private func drainTransmits(_ now: Now) {
-        while let endpoint = agent.nextTransmit(into: &scratch, now: now) { transmit(scratch, to: endpoint) }
-    }
-
-    private func transmit(_ packet: borrowing PacketBuffer, to endpoint: Endpoint) {
-        do { try socket.send(packet, to: endpoint) } catch {
-            logger.error("sending failed", metadata: ["error": "\(error)"])
-        }
-    }
-
-    private func deliver(_ packet: borrowing PacketBuffer, _ domain: RoutingDomainID) {
-        guard let interface = interfaces.first(where: { $0.domain == domain }) else { return }
-        do { _ = try interface.device.write(packet) } catch {
-            logger.error("writing to the interface failed", metadata: ["error": "\(error)"])
-        }
-    }
-
     private func configure(_ configuration: InterfaceConfiguration) {
         guard let pattern = settings.interfacePattern else { return }
         do {
-            if let existing = interfaces.first(where: { $0.domain == configuration.domain }) {
+            if let existing = packets.interfaces.first(where: { $0.domain == configuration.domain }) {
                 return apply(configuration, existing)
             }
-            let interface = try AgentInterface(pattern: pattern, configuration)
-            interfaces.append(interface)
+            let interface = try AgentInterface(pattern: pattern, offloads: settings.offloads, configuration)
+            packets.add(interface)
             apply(configuration, interface)
             try loop.register(interface.device.descriptor) { [unowned self, unowned interface] in
-                readInterface(interface)
+                packets.readable(interface)
+                settle(LinuxClock.now())
             }
             logger.notice(
                 "interface up",

@@ -24,10 +24,10 @@ public struct SendHalf: ~Copyable {
 
     /// What sealing needs around the contents of a buffer.
     @inline(__always)
-    static func hasRoom(_ packet: borrowing PacketBuffer) -> Bool {
+    static func hasRoom(_ packet: borrowing PacketBuffer, mtu: Int) -> Bool {
         packet.start >= TransportHeader.length
-            && packet.capacity - packet.start - packet.count
-                >= TransportHeader.paddingMultiple - 1 + TransportHeader.tagLength
+            && packet.capacity - packet.start
+                >= TransportHeader.padded(packet.count, mtu: mtu) + TransportHeader.tagLength
     }
 
     /// Makes the IP packet in `packet` a datagram, in place: header before it, padding and tag behind it. An empty

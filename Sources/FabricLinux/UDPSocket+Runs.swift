@@ -1,0 +1,146 @@
+internal import CFabricLinux
+public import FabricCore
+public import FabricPacket
+internal import Glibc
+
+/// Where runs of datagrams are received: slots of 64 KiB, allocated once. A page of one is touched only when data comes
+/// that far.
+public struct ReceiveSlots: ~Copyable {
+    /// Datagrams of one size but the last, one behind the other, from one sender.
+    public struct Run {
+        public var start: UnsafeMutableRawPointer
+        public var length: Int
+        /// Of each datagram but the last.
+        public var segmentSize: Int
+        public var endpoint: Endpoint
+    }
+
+    public static let slotBytes = 65_536
+
+    public let capacity: Int
+    public internal(set) var count = 0
+    let memory: UnsafeMutableRawPointer
+    let runs: UnsafeMutablePointer<Run>
+
+    public init(capacity: Int) {
+        precondition((1...DatagramBatch.maximumCapacity).contains(capacity))
+        self.capacity = capacity
+        memory = .allocate(byteCount: capacity * ReceiveSlots.slotBytes, alignment: 4096)
+        runs = .allocate(capacity: capacity)
+    }
+
+    deinit {
+        memory.deallocate()
+        runs.deallocate()
+    }
+
+    public subscript(index: Int) -> Run {
+        precondition(index >= 0 && index < count)
+        return runs[index]
+    }
+}
+
+extension UDPSocket {
+    /// From now on `receive(into: &slots)` may give several datagrams as one run (UDP_GRO), and `receive(into: &batch)` must
+    /// not be used. False where the kernel can't; then runs are of one datagram.
+    public func joinReceived() -> Bool { fabric_udp_join_received(descriptor) == 0 }
+
+    /// Fills `slots` with what has arrived and returns the number of runs; 0 when there is nothing. Runs without bytes, and
+    /// those that did not fit, are left out (the latter counted). Throws only when the socket itself is unusable.
+    @discardableResult
+    public func receive(into slots: inout ReceiveSlots) throws(SystemError) -> Int {
+        slots.count = 0
+        for index in 0..<slots.capacity {
+            incoming[index].base = slots.memory + index * ReceiveSlots.slotBytes
+            incoming[index].length = ReceiveSlots.slotBytes
+        }
+        let result = fabric_udp_receive(descriptor, incoming, UInt32(slots.capacity))
+        receiveCounters.calls += 1
+        guard result >= 0 else {
+            if result == -EAGAIN {
+                receiveCounters.wouldBlock += 1
+                return 0
+            }
+            guard !UDPSocket.isFatal(-result) else {
+                throw SystemError("receive from UDP \(localEndpoint)", code: -result)
+            }
+            receiveCounters.errors += 1
+            return 0
+        }
+        var kept = 0
+        for index in 0..<Int(result) {
+            let one = incoming + index
+            guard one.pointee.endpoint.truncated == 0 else {
+                receiveCounters.truncated += 1
+                continue
+            }
+            guard one.pointee.length > 0 else { continue }
+            let segment = Int(one.pointee.segment)
+            (slots.runs + kept).initialize(
+                to: ReceiveSlots.Run(
+                    start: one.pointee.base, length: one.pointee.length,
+                    segmentSize: segment > 0 ? min(segment, one.pointee.length) : one.pointee.length,
+                    endpoint: one.pointee.endpoint.endpoint))
+            receiveCounters.datagrams += UInt64(segment > 0 ? (one.pointee.length + segment - 1) / segment : 1)
+            kept += 1
+        }
+        slots.count = kept
+        return Int(result)
+    }
+
+    /// Sends runs, each in one call to the kernel's stack. Returns how many datagrams were not taken: its queue was full, or
+    /// the network refused them (both counted).
+    @discardableResult
+    public func send(_ runs: borrowing DatagramRuns) throws(SystemError) -> Int {
+        var next = 0
+        var lost = 0
+        while next < runs.count {
+            guard canSegment else {
+                lost += try sendSingly(runs[next])
+                next += 1
+                continue
+            }
+            let batch = min(runs.count - next, DatagramBatch.maximumCapacity)
+            for index in 0..<batch {
+                let run = runs[next + index]
+                outgoing[index].base = run.start
+                outgoing[index].length = run.length
+                outgoing[index].segment = run.count > 1 ? UInt32(run.segmentSize) : 0
+                outgoing[index].endpoint = fabric_endpoint(run.endpoint)
+            }
+            let result = fabric_udp_send(descriptor, Int32(family.rawValue), outgoing, UInt32(batch))
+            sendCounters.calls += 1
+            if result >= 0 {
+                for index in 0..<Int(result) { sendCounters.datagrams += UInt64(runs[next + index].count) }
+                next += Int(result)
+            } else if result == -EAGAIN {
+                sendCounters.wouldBlock += 1
+                for index in next..<runs.count { lost += runs[index].count }
+                return lost
+            } else if result != -EINTR {
+                // The refusal concerns the first run. EIO: the device can't complete checksums, so no run will do. Others may
+                // be too large for the path, where single datagrams are fragmented.
+                if result == -EIO { canSegment = false }
+                if runs[next].count == 1, UDPSocket.isFatal(-result), result != -EINVAL {
+                    throw SystemError("send from UDP \(localEndpoint)", code: -result)
+                }
+                lost += try sendSingly(runs[next])
+                next += 1
+            }
+        }
+        return lost
+    }
+
+    private func sendSingly(_ run: DatagramRuns.Run) throws(SystemError) -> Int {
+        var lost = 0
+        var offset = 0
+        while offset < run.length {
+            let length = min(run.segmentSize, run.length - offset)
+            let bytes = UnsafeRawBufferPointer(start: run.start + offset, count: length)
+            let isSent = try send(bytes, to: run.endpoint)
+            if !isSent { lost += 1 }
+            offset += length
+        }
+        return lost
+    }
+}
