@@ -27,8 +27,8 @@ smoke: ## our binaries against implementations that are not ours (root)
 	@scripts/setup smoke
 	@scripts/smoke
 
-bench: ## benchmarks, as ratios in one run
-	@scripts/setup build
+bench: ## benchmarks, as ratios in one run (root for the packet path)
+	@scripts/setup bench
 	@scripts/bench
 
 nightly: ## all scenarios with several seeds, long fuzz runs
