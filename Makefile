@@ -1,6 +1,6 @@
 # Each target is a script of the same name in scripts/; `scripts/setup` first installs the Debian packages that lack.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test smoke bench nightly regress format lint clean
+.PHONY: help setup build demo test smoke bench nightly mutants regress format lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ smoke: ## our binaries against implementations that are not ours (root)
 bench: ## benchmarks, as ratios in one run (root for the packet path)
 	@scripts/setup bench
 	@scripts/bench
+
+mutants: ## switch on each planted bug and see what finds it
+	@scripts/setup sim
+	@scripts/mutants
 
 nightly: ## all scenarios with several seeds, long fuzz runs
 	@scripts/setup live

@@ -1,12 +1,13 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .treatAllWarnings(as: .error),
-]
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .treatAllWarnings(as: .error),
+    ] + (Context.environment["RAP_MUTANTS"] == nil ? [] : [.define("RAP_MUTANTS")])
 
 /// A library target of the product. Arrows between targets point one way; `Tests/ArchitectureTests` enforces it.
 func library(
@@ -71,7 +72,9 @@ let allTestTargets: [Target] = [
     tests(
         "FabricLiveTests",
         ["FabricCore", "FabricDocument", "FabricScenario", "FabricLinux", "FabricCapture", "FabricLive"]),
-    tests("SimulatorTests", ["FabricCore", "FabricScenario", "Simulator"]),
+    tests(
+        "SimulatorTests",
+        ["FabricCore", "FabricWire", "FabricTunnel", "FabricScenario", "FabricCrypto", "Simulator"]),
 ]
 
 /// All test targets link into one bundle, and `swift test` builds every target. `RAP_TESTS=FabricTunnelTests swift test`

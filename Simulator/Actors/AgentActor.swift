@@ -1,6 +1,7 @@
 internal import FabricCore
 internal import FabricNode
 internal import FabricScenario
+internal import FabricTunnel
 internal import FabricWire
 
 /// A virtual host that runs the production agent. It moves events in and performs actions; it decides nothing.
@@ -53,8 +54,11 @@ final class AgentActor: SimulatedHost {
 
     func boot(_ now: Now) {
         bootCount += 1
+        services.checks.booted(self)
         agent = NodeAgent(
-            configuration: configuration, cryptography: services.cryptography, certificates: services.certificates,
+            configuration: configuration,
+            cryptography: CheckedCryptography(services.cryptography, services.checks, host: host),
+            certificates: services.certificates,
             random: world.random(of: host, "agent"), tunnelRandom: world.random(of: host, "tunnel"))
         agent?.isKeyLogging = onKeys != nil
         client = VirtualControlClient(
@@ -99,8 +103,12 @@ final class AgentActor: SimulatedHost {
         case .datagram(let source, _, let bytes):
             guard packets.buffer.assign(bytes) else { return }
             let observation = world.journal.map { _ in AgentObservation(agent) }
+            let taken: UInt64? = HandshakeOnce.isInitiation(bytes) ? agent.tunnelCounters.initiationsReceived : nil
             let outcome = agent.receive(&packets.buffer, from: source, now: now)
             if let observation, let journal = world.journal { observation.tellReceived(agent, journal) }
+            if let taken, agent.tunnelCounters.initiationsReceived > taken {
+                services.checks.tookInitiation(Array(bytes), self, agent)
+            }
             perform(outcome, now)
         case .stream(let stream, let event):
             for outcome in client.handle(stream, event) {
@@ -149,6 +157,7 @@ final class AgentActor: SimulatedHost {
                 perform(action, client)
             }
         }
+        services.checks.acted(self, agent)
         let deadline = agent.nextDeadline()
         if let journal = world.journal {
             journal.deadline(of: host.index, deadline?.instant, deadline?.reason.description ?? "")
@@ -168,7 +177,9 @@ final class AgentActor: SimulatedHost {
 
     private func perform(_ action: NodeAction, _ client: VirtualControlClient) {
         switch action {
-        case .request(let number, let request, let timeout): client.send(request, number: number, timeout: timeout)
+        case .request(let number, let request, let timeout):
+            if let agent { services.checks.requested(self, agent, request) }
+            client.send(request, number: number, timeout: timeout)
         case .secureControlChannel(let security):
             self.security = security
             client.present(security.clientChain.isEmpty ? nil : StreamIdentity(chain: security.clientChain))
@@ -176,6 +187,7 @@ final class AgentActor: SimulatedHost {
             let now = world.now(of: host)
             for outcome in client.reconnect() { take(outcome, now) }
         case .persist(let number, let file, let bytes):
+            services.checks.persists(file, bytes, self)
             world.store(of: host).persist(file.rawValue, bytes, operation: number)
         case .configureInterface: break
         case .report(let report): onReport?(self, report)
@@ -199,7 +211,9 @@ final class AgentActor: SimulatedHost {
     private func perform(_ outcome: PacketOutcome, _ now: Now) {
         switch outcome {
         case .transmit(let endpoint): transmit(to: endpoint)
-        case .deliver: services.flows.delivered(UnsafeRawBufferPointer(packets.buffer.bytes), to: host, world.now)
+        case .deliver(let domain):
+            services.flows.delivered(
+                UnsafeRawBufferPointer(packets.buffer.bytes), to: host, in: domain, services.checks)
         case .done: break
         }
     }
@@ -207,6 +221,7 @@ final class AgentActor: SimulatedHost {
     private func transmit(to destination: Endpoint) {
         if world.isWatched(host), world.pass(.transmit, of: host, "to \(destination)") { return }
         if let onKeys { while let text = agent?.nextKeyLogText() { onKeys(self, text) } }
+        if let agent { services.checks.sent(UnsafeRawBufferPointer(packets.buffer.bytes), self, agent) }
         world.send(
             from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes))
     }
@@ -222,7 +237,7 @@ final class AgentActor: SimulatedHost {
     private func flowTimerFired(_ index: Int, _ now: Now) {
         guard index < flows.count, let agent, world.now < flows[index].end else { return }
         world.setTimer(host, after: flows[index].interval, token: UInt64(index) | Self.flowFlag)
-        guard let source = agent.overlayAddress(in: flows[index].domain),
+        guard let source = flows[index].source.agent?.overlayAddress(in: flows[index].domain),
             let destination = flows[index].destination()
         else { return }
         flows[index].sequence += 1
@@ -246,10 +261,12 @@ final class ActorServices {
     let cryptography: any Cryptography
     let certificates: any CertificateProvider
     let flows = FlowLedger()
+    let checks: SafetyChecks
 
-    init(cryptography: any Cryptography, certificates: any CertificateProvider) {
+    init(world: World, cryptography: any Cryptography, certificates: any CertificateProvider) {
         self.cryptography = cryptography
         self.certificates = certificates
+        checks = SafetyChecks(world: world, cryptography: cryptography, certificates: certificates)
     }
 }
 

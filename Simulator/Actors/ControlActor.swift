@@ -45,6 +45,7 @@ final class ControlActor: SimulatedHost {
     private var roots: [ClusterID: [UInt8]] = [:]
     /// Why it is not up, when it should be.
     private(set) var failure: String?
+    private(set) var watch: ControlWatch!
     /// SHA-256 of its root certificate.
     private(set) var pin: [UInt8]?
 
@@ -65,6 +66,29 @@ final class ControlActor: SimulatedHost {
         self.world = world
         self.services = services
         self.settings = settings
+        watch = ControlWatch(
+            services.checks, cluster: ScenarioRun.clusterOfRuns, host: { [unowned self] in host },
+            query: { [unowned self] in query($0) })
+    }
+
+    /// Now and then: what its records must be, and what they must not hold.
+    func sweep() {
+        let history =
+            "SELECT COUNT(*) AS n FROM node_heartbeat_history GROUP BY cluster_id, node_id ORDER BY n DESC LIMIT 1"
+        watch.sweep(limits: [
+            QueuesBounded.Table(what: "heartbeats of one node", sql: history, limit: settings.heartbeatHistory)
+        ])
+        guard let service else { return }
+        services.checks.judge(
+            .queuesBounded, host,
+            service.parkedNow > settings.parkedRequests
+                ? "\(service.parkedNow) requests are parked; the limit is \(settings.parkedRequests)" : nil)
+    }
+
+    /// Looks for secrets in the files of the database.
+    func scanDisk() {
+        let disk = world.disk(of: host)
+        for name in disk.names { if let content = disk.content(name) { watch.scan(content, name) } }
     }
 
     func attach(_ host: HostID) {
@@ -126,6 +150,7 @@ final class ControlActor: SimulatedHost {
                     verify: { [unowned self] chain, now in verifyClient(chain, now) }))
             failure = nil
             settle()
+            watch.booted()
         } catch {
             failure = "the control plane did not come up: \(error)"
             world.note(host, failure!)
@@ -188,13 +213,13 @@ final class ControlActor: SimulatedHost {
             nextRequest += 1
             waiting[id] = Waiting(stream: stream, number: number, path: request.path)
             connections[stream]!.open.append(id)
-            service.handle(
-                .request(.init(id), ControlRequest(request, peer: connection.peer, source: connection.remote)),
-                now: now,
-                into: &actions)
+            let call = ControlRequest(request, peer: connection.peer, source: connection.remote)
+            watch.received(id, call, now.wall)
+            service.handle(.request(.init(id), call), now: now, into: &actions)
         case .closed:
             for id in connections.removeValue(forKey: stream)?.open ?? [] {
                 waiting[id] = nil
+                watch.disconnected(id)
                 service.handle(.disconnected(.init(id)), now: now, into: &actions)
             }
         case .opened, .writable: break
@@ -258,6 +283,7 @@ final class ControlActor: SimulatedHost {
         guard let entry = waiting.removeValue(forKey: id) else { return }
         if world.pass(.answer, of: host, "\(reply.status) to \(entry.path)") { return }
         connections[entry.stream]?.open.removeAll { $0 == id }
+        watch.answered(id, reply)
         if reply.isSuccess, let lost = lostAnswers.firstIndex(where: { $0.kind == RequestKind(path: entry.path) }) {
             lostAnswers[lost].remaining -= 1
             if lostAnswers[lost].remaining == 0 { lostAnswers.remove(at: lost) }

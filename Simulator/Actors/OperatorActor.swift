@@ -84,6 +84,16 @@ final class OperatorActor: SimulatedHost {
         }
     }
 
+    /// Who may admit, by what this person has signed.
+    private(set) var trust: AdmittedPeersOnly.Trust?
+
+    private func remember(_ envelope: SignedEnvelope?) {
+        guard let metadata = try? envelope?.unverified(TrustMetadata.self) else { return }
+        trust = AdmittedPeersOnly.Trust(
+            cluster: metadata.cluster, approvers: metadata.approverKeys.map(\.bytes),
+            threshold: metadata.approvalThreshold)
+    }
+
     func token(_ name: String) -> JoinToken? { tokens.last { $0.name == name }?.token }
 
     // MARK: Jobs
@@ -106,7 +116,11 @@ final class OperatorActor: SimulatedHost {
 
     private func makeCluster() {
         do {
-            if cluster == nil { cluster = try person.makeCluster(clusterID, random: random, now: now.wall) }
+            if cluster == nil {
+                cluster = try person.makeCluster(clusterID, random: random, now: now.wall)
+                services.checks.secrets.add("the cluster's root key", cluster!.rootSeed.bytes)
+                services.checks.secrets.add("an approver's key", cluster!.approverSeed.bytes)
+            }
         } catch {
             return refuse("the cluster can't be made: \(error)")
         }
@@ -114,6 +128,7 @@ final class OperatorActor: SimulatedHost {
         perform(calls.create(body)) { [unowned self] keys in
             do {
                 let trust = try person.signTrust(keys, for: &cluster!, random: random, now: now.wall)
+                remember(cluster?.trust)
                 perform(calls.setTrust(trust, of: clusterID)) { [unowned self] view in
                     self.view = view
                     finish()
@@ -130,6 +145,7 @@ final class OperatorActor: SimulatedHost {
             let (token, body) = try person.makeToken(
                 name: order.name, maximumUses: order.uses, lifetime: order.lifetime, scope: order.scope, for: view,
                 of: cluster, random: random)
+            services.checks.secrets.add("the secret of token \(order.name)", token.secret)
             perform(calls.create(body, in: clusterID)) { [unowned self] issued in
                 tokens.append((order.name, issued.id, token))
                 then()

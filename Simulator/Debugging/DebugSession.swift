@@ -139,7 +139,7 @@ public final class DebugSession {
     }
 
     private func verdict() -> [String] {
-        run.judge.verdict().expectations.flatMap { result in
+        run.verdict().expectations.flatMap { result in
             let isOpen = result.outcome == .notReached && !run.isOver
             let mark = isOpen ? "open" : result.outcome.rawValue
             let why = isOpen ? nil : result.why.map { "              \($0)" }

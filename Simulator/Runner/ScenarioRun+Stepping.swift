@@ -36,6 +36,7 @@ extension ScenarioRun {
     private func observe() {
         let time = nextObservation ?? .zero
         judge.observe(view, at: time)
+        sweepSafety(at: time)
         if time >= plan.duration {
             isOver = true
             return

@@ -33,6 +33,7 @@ public final class ScenarioRun {
     /// World time at which the scenario's clock starts.
     let start: Instant
     var startOfScenario: Instant { start }
+    var nextSweep = Duration.zero
     /// The cuts in force, by the plan's identifier. Looked up by key only.
     var cuts: [Int: [PartitionID]] = [:]
     var endedSwizzles: Set<Int> = []
@@ -51,7 +52,8 @@ public final class ScenarioRun {
         self.plan = plan
         world = World(seed: plan.seed, epoch: Self.epoch, recording: recording)
         judge = Judge(plan: plan)
-        services = ActorServices(cryptography: SystemCryptography(), certificates: X509Identity())
+        services = ActorServices(
+            world: world, cryptography: SystemCryptography(), certificates: X509Identity())
         let world = world
         places = plan.places.enumerated().map { index, place in
             world.network.addPlace(
@@ -77,6 +79,7 @@ public final class ScenarioRun {
         }
         addAgents()
         addNATs()
+        services.checks.trust = { [unowned person] in person.trust }
         world.start(control.host, at: .zero)
         world.start(person.host, at: .zero + .seconds(1))
         person.createCluster()
@@ -119,7 +122,7 @@ public final class ScenarioRun {
     /// Runs to the end. `progress` is called at each observation, for display; it must not act on the world.
     public func run(progress: (ScenarioRun) -> Void) -> Verdict {
         advance(progress: progress)
-        return judge.verdict()
+        return verdict()
     }
 
     public var enrolledCount: Int { agents.count { $0.agent?.phase == .active } }
@@ -215,14 +218,21 @@ public final class ScenarioRun {
         let bits = Int64(flow.packetBytes) * 8
         for pair in flow.pairs {
             let receiver = agents[pair.to]
-            let number = services.flows.open()
+            let (sender, domain) = (agents[pair.from], flow.domain)
+            let number = services.flows.open { [unowned sender, unowned receiver] in
+                InnerPacketsIntact.Expected(
+                    sender: sender.host.index, receiver: receiver.host.index, domain: domain,
+                    source: sender.agent?.overlayAddress(in: domain),
+                    destination: receiver.agent?.overlayAddress(in: domain))
+            }
             view.flowNumbers[index].append(number)
             agents[pair.from].startFlow(
                 FlowState(
-                    number: number, domain: .fabric,
+                    number: number, domain: domain,
                     interval: .nanoseconds(max(1, bits * 1_000_000_000 / max(1, flow.bitsPerSecond))),
                     packetBytes: flow.packetBytes, end: world.now + flow.duration,
-                    destination: { [unowned receiver] in receiver.agent?.overlayAddress(in: .fabric) }))
+                    source: flow.spoof.map { agents[$0] } ?? sender,
+                    destination: { [unowned receiver] in receiver.agent?.overlayAddress(in: domain) }))
         }
     }
 }

@@ -17,8 +17,18 @@ extension NodeAgent {
     /// The members that the applied snapshot names, with their admissions and newest records.
     public var members: [PeerDirectory.Member] { directory?.members ?? [] }
 
-    /// Peers that the tunnels know: never others than `peers`.
-    public var tunnelPeerCount: Int { tunnels.peerCount }
+    /// Peers that the tunnels know, static ones apart: never more than `peers`.
+    public var tunnelPeerCount: Int { tunnels.peerCount - staticPeers.count }
+
+    /// The node's own public keys by domain.
+    public var tunnelPublicKeys: [(domain: RoutingDomainID, key: [UInt8])] {
+        (identity?.tunnelKeys ?? []).compactMap { key in
+            (try? cryptography.x25519PublicKey(privateKey: key.privateKey.bytes)).map { (key.domain, $0) }
+        }
+    }
+
+    /// The version that heartbeats report: it is durable.
+    public var reportedSnapshotVersion: Int64 { durableSnapshotVersion }
 
     /// What waits in the tunnels' queues now.
     public var tunnelQueues: TunnelQueues { tunnels.queues }

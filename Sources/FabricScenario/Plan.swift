@@ -133,6 +133,9 @@ public struct PlannedFlow: Sendable, Hashable {
     public var bitsPerSecond: Int64
     /// The inner IP packets.
     public var packetBytes: Int
+    public var domain: RoutingDomainID
+    /// The packets claim to come from this node; nil for the sender.
+    public var spoof: Int?
     public var start: Duration
     public var duration: Duration
 

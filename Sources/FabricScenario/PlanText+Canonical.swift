@@ -82,9 +82,11 @@ extension PlanText {
             let flow = plan.flows[index]
             let ends =
                 "from: \(selector(distinct(flow.pairs.map(\.from)))), to: \(selector(distinct(flow.pairs.map(\.to))))"
+            let domain = flow.domain == .fabric ? "" : ", domain: \(flow.domain)"
+            let spoof = flow.spoof.map { ", spoof: \(plan.nodes[$0].name)" } ?? ""
             return
                 "flow: {name: \(flow.name), \(ends), rate: \(BitRate(bitsPerSecond: flow.bitsPerSecond)), "
-                + "packet: \(ByteSize(bytes: flow.packetBytes)), for: \(Span(flow.duration))}"
+                + "packet: \(ByteSize(bytes: flow.packetBytes))\(domain)\(spoof), for: \(Span(flow.duration))}"
         }
     }
 

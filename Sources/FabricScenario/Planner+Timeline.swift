@@ -354,13 +354,38 @@ extension Planner {
             refuse(step, "a flow has \(ScenarioLimits.maximumFlowPairs) pairs of nodes at most")
         }
         let end = ending(entry.duration, from: start) ?? start
+        let domain = flowDomain(entry, Array(Set(from + to)).sorted())
+        let spoof = entry.spoof.flatMap { spoofed($0, from: from) }
         plan.flows.append(
             PlannedFlow(
                 name: entry.name.value, pairs: pairs, bitsPerSecond: entry.rate.bitsPerSecond, packetBytes: packet,
-                start: start, duration: end - start))
+                domain: domain, spoof: spoof, start: start, duration: end - start))
         emit(.startFlow(plan.flows.count - 1), at: start, step)
         liveCannot("flows run", step.position)
         return end
+    }
+
+    private mutating func flowDomain(_ entry: FlowEntry, _ ends: [Int]) -> RoutingDomainID {
+        guard let name = entry.domain else { return .fabric }
+        guard let domain = RoutingDomainID(name.value) else {
+            refuse(name, "“\(name.value.prefix(40))” is no routing domain; \(Planner.nameForm)")
+            return .fabric
+        }
+        if let stranger = ends.first(where: { !plan.nodes[$0].domains.contains(domain) }) {
+            refuse(
+                name, "“\(plan.nodes[stranger].name)” is not in the domain “\(domain)”; add it to its group's “domains”"
+            )
+        }
+        return domain
+    }
+
+    private mutating func spoofed(_ name: Located<String>, from senders: [Int]) -> Int? {
+        guard let node = scope.nodes[name.value] else {
+            refuse(name, "there is no node “\(name.value.prefix(40))” whose address the packets could carry")
+            return nil
+        }
+        if senders.contains(node) { refuse(name, "“\(name.value)” sends itself; name another node") }
+        return node
     }
 
     // MARK: Order

@@ -263,10 +263,13 @@ struct FlowEntry: Decodable, Sendable {
     var to: Selector
     var rate: BitRate
     var packet: Located<ByteSize>?
+    var domain: Located<String>?
+    /// A node whose address the packets claim to come from.
+    var spoof: Located<String>?
     var duration: Located<Span>
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case name, from, to, rate, packet
+        case name, from, to, rate, packet, domain, spoof
         case duration = "for"
     }
 }

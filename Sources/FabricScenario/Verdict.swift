@@ -47,6 +47,19 @@ public struct ExpectationResult: Sendable, Hashable {
         }
     }
 
+    public init(
+        name: String, condition: String, line: Int, outcome: Outcome, firstHeld: Duration?, decidedAt: Duration?,
+        why: String?
+    ) {
+        self.name = name
+        self.condition = condition
+        self.line = line
+        self.outcome = outcome
+        self.firstHeld = firstHeld
+        self.decidedAt = decidedAt
+        self.why = why
+    }
+
     public var kind = ExpectationKind.within
     /// False for a `sometimes` that a set of runs must reach, not each run.
     public var isRequired = true
@@ -93,12 +106,27 @@ extension Duration {
     var secondsAsDouble: Double { Double(nanoseconds) / 1_000_000_000 }
 }
 
+/// A safety rule of the simulator in one run.
+public struct RuleReport: Sendable, Hashable, Encodable {
+    public var rule: String
+    public var checks: UInt64
+    public var violations: UInt64
+
+    public init(rule: String, checks: UInt64, violations: UInt64) {
+        self.rule = rule
+        self.checks = checks
+        self.violations = violations
+    }
+}
+
 /// What `--json` prints: one object, the same in both hosts.
 public struct RunReport: Sendable, Encodable {
     public var scenario: String
     public var host: ScenarioHost
     public var held: Bool
     public var expectations: [ExpectationResult]
+    /// The safety rules that the run was under; empty in the live host.
+    public var rules: [RuleReport] = []
     /// Hexadecimal; nil in the live host, whose runs are not repeatable.
     public var traceHash: String?
     public var seed: UInt64
@@ -130,11 +158,16 @@ public struct RunReport: Sendable, Encodable {
         lines.append("events    \(events), \(rate) per second")
         lines.append("memory    \(peakResidentBytes >> 20) MiB at most")
         if let traceHash { lines.append("trace     \(traceHash)") }
-        let judged = expectations.filter { $0.isRequired || $0.kind != .sometimes }
+        let judged = expectations.filter { ($0.isRequired || $0.kind != .sometimes) && $0.kind != .rule }
         let good = judged.count { $0.outcome == .held }
         let rare = expectations.filter { $0.kind == .sometimes && !$0.isRequired }
         if !rare.isEmpty {
             lines.append("sometimes \(rare.count { $0.outcome == .held }) of \(rare.count) rare states reached")
+        }
+        if !rules.isEmpty {
+            let checks = rules.reduce(0) { $0 + $1.checks }
+            let broken = rules.count { $0.violations > 0 }
+            lines.append("rules     \(rules.count - broken) of \(rules.count) safety rules held, \(checks) checks")
         }
         // The number is of those that held, in both cases, and says so.
         lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(judged.count) expectations held")

@@ -37,4 +37,10 @@ public struct TunnelQueues: Hashable, Sendable {
     public var events: Int
     /// Of one peer.
     public var longestStaged: Int
+
+    public init(transmits: Int, events: Int, longestStaged: Int) {
+        self.transmits = transmits
+        self.events = events
+        self.longestStaged = longestStaged
+    }
 }

@@ -53,6 +53,7 @@ func simulate(
     display?.finish()
     try files.finish(verdict, file: file)
     var report = RunReport(plan: plan, host: .simulator, verdict: verdict)
+    report.rules = run.safety
     report.traceHash = run.traceHash
     report.events = run.eventCount
     report.virtualSeconds = Double(run.elapsed.nanoseconds) / 1e9

@@ -12,7 +12,13 @@ struct SimulatorCommand: ParsableCommand {
             "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
         subcommands: [
             Run.self, Check.self, Explain.self, SweepCommand.self, TraceCommand.self, ExplainPath.self, Debug.self,
-        ])
+        ] + planted)
+
+    #if DEBUG || RAP_MUTANTS
+        private static let planted: [any ParsableCommand.Type] = [Mutants.self]
+    #else
+        private static let planted: [any ParsableCommand.Type] = []
+    #endif
 
     static func main() { runAsProgram() }
 }
@@ -38,6 +44,7 @@ struct Run: ParsableCommand {
     @Option(help: "Write a report to this file: one HTML page with map, timeline, curves and events.") var report:
         String?
     @Option(help: "FIRST..END: the entries to write to --trace.") var traceEntries: String?
+    @OptionGroup var planted: PlantedMutant
 
     func run() throws {
         let plan = try loadPlan(file, seed: seed)

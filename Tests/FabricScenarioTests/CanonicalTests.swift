@@ -46,6 +46,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
         "- at: 3s\n  crash-at: { nodes: [hub, control], nth: 3 }\n- at: 4s\n  crash-at: { nodes: edge, boundary: persisted, kind: process, for: 0s }",
         "- at: 3s\n  crash: { nodes: edge, kind: process, for: 2s }\n- at: 9s\n  stop-control: { kind: process, for: 2s }",
         "- at: 3s\n  lose-answers: { request: proof, count: 3 }\n- at: 6s\n  reject: { nodes: { nodes: all, except: edge-3 } }",
+        "- at: 2s\n  flow: { name: lie, from: edge-1, to: hub, rate: 8kbit/s, spoof: edge-2, for: 1s }",
     ])
     func `every step is written so that it reads back`(_ steps: String) throws {
         try expectRoundTrip(plan(with(steps)), steps)

@@ -1,0 +1,240 @@
+internal import FabricControl
+internal import FabricCore
+internal import FabricNode
+internal import FabricOperator
+internal import FabricTunnel
+internal import FabricWire
+
+/// The safety rules of one run: always on, told by the actors of every event that can break one. It acts on nothing, draws
+/// no randomness and leaves no trace, so that a run with it is the same run.
+final class SafetyChecks {
+    /// Violations of one rule that are kept in words; the rest is counted.
+    static let keptViolations = 8
+
+    struct Violation {
+        var time: Instant
+        var host: String?
+        var message: String
+    }
+
+    struct Outcome {
+        var checks: UInt64 = 0
+        var violations: UInt64 = 0
+        var kept: [Violation] = []
+    }
+
+    private unowned let world: World
+    let cryptography: any Cryptography
+    let certificates: any CertificateProvider
+    private(set) var outcomes = [Outcome](repeating: Outcome(), count: SafetyRule.allCases.count)
+
+    var nonceOnce = NonceOnce()
+    var keysEnd = KeysEnd()
+    private var handshakeTime = HandshakeTimeForward()
+    private var admitted = AdmittedPeersOnly()
+    private var unique = UniqueIdentity()
+    var secrets = SecretsStaySecret()
+    private var flows: [SequencesOnce] = []
+    private var nodes: [NodeWatch?] = []
+    /// Who sealed the datagram that was opened last.
+    var lastSealer = -1
+    /// What the operator's machine has signed.
+    var trust: () -> AdmittedPeersOnly.Trust? = { nil }
+
+    /// What is kept of one node.
+    private struct NodeWatch {
+        var boot: UInt64 = 0
+        var version: Int64 = 0
+        var keys: [[UInt8]] = []
+        var snapshots = SnapshotForward()
+        var initiations = HandshakeOnce()
+        var durable = DurableBeforeSent()
+    }
+
+    init(world: World, cryptography: any Cryptography, certificates: any CertificateProvider) {
+        self.world = world
+        self.cryptography = cryptography
+        self.certificates = certificates
+    }
+
+    // MARK: Outcomes
+
+    @inline(__always)
+    func note(_ rule: SafetyRule) { outcomes[rule.rawValue].checks &+= 1 }
+
+    func violated(_ rule: SafetyRule, _ host: HostID?, _ message: String) {
+        let index = rule.rawValue
+        outcomes[index].violations += 1
+        guard outcomes[index].kept.count < Self.keptViolations else { return }
+        outcomes[index].kept.append(
+            Violation(time: world.now, host: host.map { world.name(of: $0) }, message: message))
+    }
+
+    /// Notes a check, and its violation when there is one.
+    func judge(_ rule: SafetyRule, _ host: HostID?, _ violation: String?) {
+        note(rule)
+        if let violation { violated(rule, host, violation) }
+    }
+
+    var violationCount: UInt64 { outcomes.reduce(0) { $0 + $1.violations } }
+
+    @inline(__always)
+    func monotonic(of host: HostID) -> Instant { world.now(of: host).monotonic }
+
+    // MARK: Nodes
+
+    private func watch(_ host: HostID) -> Int {
+        while nodes.count <= host.index { nodes.append(nil) }
+        if nodes[host.index] == nil { nodes[host.index] = NodeWatch() }
+        return host.index
+    }
+
+    func booted(_ actor: AgentActor) {
+        let index = watch(actor.host)
+        nodes[index]!.boot = actor.bootCount
+        nodes[index]!.version = 0
+        nodes[index]!.keys = []
+        nodes[index]!.snapshots.booted()
+        nodes[index]!.initiations.booted()
+        nodes[index]!.durable.booted()
+    }
+
+    /// The host's disk has lost, or given back wrong, what was durable: what depends on it is forgotten.
+    func diskLost(_ host: HostID) {
+        let index = watch(host)
+        nodes[index]!.snapshots.diskLost()
+        handshakeTime.forget(host.index)
+    }
+
+    /// After each event that a node has handled. Nearly always one comparison.
+    @inline(__always)
+    func acted(_ actor: AgentActor, _ agent: NodeAgent) {
+        let version = agent.snapshotVersion
+        if version != nodes[actor.host.index]!.version { snapshotChanged(actor, agent, version) }
+    }
+
+    private func snapshotChanged(_ actor: AgentActor, _ agent: NodeAgent, _ version: Int64) {
+        let index = actor.host.index
+        nodes[index]!.version = version
+        guard let snapshot = agent.appliedSnapshot, let node = agent.nodeID else { return }
+        judge(.snapshotForward, actor.host, nodes[index]!.snapshots.applied(snapshot, by: node))
+        judge(.admittedPeersOnly, actor.host, admitted.holds(agent.peers, agent.members, trust(), cryptography))
+        if agent.tunnelPeerCount > agent.peers.count {
+            violated(
+                .admittedPeersOnly, actor.host,
+                "its tunnels know \(agent.tunnelPeerCount) peers, its snapshot gives it \(agent.peers.count)")
+        }
+        if nodes[index]!.keys.isEmpty {
+            nodes[index]!.keys = agent.tunnelPublicKeys.map(\.key)
+            claim(actor, agent, node)
+        }
+    }
+
+    private func claim(_ actor: AgentActor, _ agent: NodeAgent, _ node: NodeID) {
+        note(.uniqueIdentity)
+        func claim(_ kind: String, _ bytes: [UInt8]) {
+            guard let other = unique.claim(kind, bytes, by: actor.host.index) else { return }
+            violated(.uniqueIdentity, actor.host, "it has the \(kind) of \(world.name(of: HostID(index: other)))")
+        }
+        claim("identity", Array(node.text.utf8))
+        for (domain, key) in agent.tunnelPublicKeys {
+            claim("tunnel key", key)
+            guard let address = agent.overlayAddress(in: domain) else { continue }
+            claim("overlay address in \(domain)", address.bytes)
+        }
+    }
+
+    /// A node hands a request to its channel.
+    func requested(_ actor: AgentActor, _ agent: NodeAgent, _ request: HTTPRequest) {
+        judge(.secretsStaySecret, actor.host, secrets.find(in: request.body).map { "a request's body holds \($0)" })
+        switch request.path {
+        case "/v1/node/heartbeat": nodes[actor.host.index]!.snapshots.promised(agent.reportedSnapshotVersion)
+        case "/v1/enrolments":
+            guard let node = agent.nodeID else { return }
+            let seed = DurableBeforeSent.durableSeed(world.store(of: actor.host))
+            let durable = seed.flatMap { try? cryptography.ed25519PublicKey(seed: $0) }
+                .map { FabricIdentifier.nodeID(identityKey: $0, cryptography).text }
+            judge(.durableBeforeSent, actor.host, DurableBeforeSent.askedToJoin(as: node.text, durable: durable))
+        default: break
+        }
+    }
+
+    /// A node writes a state file.
+    func persists(_ file: StateFile, _ bytes: [UInt8], _ actor: AgentActor) {
+        guard file == .identity, let state = StateFiles.read(StateFiles.Identity.self, bytes) else { return }
+        secrets.add("the identity key of \(actor.name)", state.identitySeed.bytes)
+        for key in state.tunnelKeys { secrets.add("a tunnel key of \(actor.name)", key.privateKey.bytes) }
+    }
+
+    // MARK: Packets
+
+    /// A node's datagram leaves.
+    func sent(_ datagram: UnsafeRawBufferPointer, _ actor: AgentActor, _ agent: NodeAgent) {
+        note(.secretsStaySecret)
+        if let what = SecretsStaySecret.plaintext(in: datagram) {
+            violated(.secretsStaySecret, actor.host, "a datagram shows \(what)")
+        }
+        if HandshakeOnce.isInitiation(datagram) { initiated(actor, agent) }
+    }
+
+    private func initiated(_ actor: AgentActor, _ agent: NodeAgent) {
+        for peer in agent.peers {
+            guard let stamp = agent.handshakeTimestamps(peer)?.greatestSent else { continue }
+            judge(
+                .handshakeTimeForward, actor.host,
+                handshakeTime.sent(stamp, by: actor.host.index, to: peer.publicKey))
+            // Taken out and put back: the optimiser of Swift 6.3 does not stand a closure within a change in place.
+            var durable = nodes[actor.host.index]!.durable
+            let violation = durable.sentHandshake(stamp, in: world.store(of: actor.host))
+            nodes[actor.host.index]!.durable = durable
+            judge(.durableBeforeSent, actor.host, violation)
+        }
+    }
+
+    /// A node has taken an initiation.
+    func tookInitiation(_ datagram: [UInt8], _ actor: AgentActor, _ agent: NodeAgent) {
+        let index = actor.host.index
+        let keys = nodes[index]!.keys.isEmpty ? agent.tunnelPublicKeys.map(\.key) : nodes[index]!.keys
+        judge(.handshakeOnce, actor.host, nodes[index]!.initiations.took(datagram, keys: keys, cryptography))
+    }
+
+    /// A node hands a packet to the interface of a domain.
+    func delivered(
+        _ packet: UnsafeRawBufferPointer, _ flow: FlowPacket, _ ledger: FlowLedger, at host: HostID,
+        in domain: RoutingDomainID
+    ) {
+        guard flow.flow < ledger.counts.count else { return }
+        judge(
+            .innerPacketsIntact, host,
+            InnerPacketsIntact.judge(
+                packet, flow: flow, at: host.index, in: domain, sealer: lastSealer, ledger.expected(flow.flow)))
+        while flows.count <= flow.flow { flows.append(SequencesOnce()) }
+        note(.innerPacketsOnce)
+        guard flow.sequence <= ledger.counts[flow.flow].sent else {
+            return violated(.innerPacketsIntact, host, "packet \(flow.sequence) of a flow was delivered and never sent")
+        }
+        if !flows[flow.flow].take(flow.sequence) {
+            violated(.innerPacketsOnce, host, "packet \(flow.sequence) of a flow was delivered twice")
+        }
+    }
+
+    // MARK: Now and then
+
+    /// What is judged at intervals: it grows slowly, and looking costs something.
+    func sweep(_ agents: [AgentActor]) {
+        for actor in agents {
+            guard let agent = actor.agent else { continue }
+            judge(.queuesBounded, actor.host, QueuesBounded.judge(agent.tunnelQueues))
+        }
+        note(.keysEnd)
+        let overdue = keysEnd.overdue { index in
+            let host = HostID(index: index)
+            return world.isRunning(host) ? monotonic(of: host) : nil
+        }
+        if let overdue {
+            violated(
+                .keysEnd, HostID(index: overdue.host),
+                "a tunnel key is still in memory after \(Int(overdue.age.nanoseconds / 1_000_000_000)) s")
+        }
+    }
+}
