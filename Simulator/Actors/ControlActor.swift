@@ -171,6 +171,7 @@ final class ControlActor: SimulatedHost {
         let runs = world.isRunning(host)
         world.crash(host, .process)
         world.disk(of: host).restore(image)
+        watch.databaseReplaced()
         if runs { world.start(host, at: world.now) }
     }
 

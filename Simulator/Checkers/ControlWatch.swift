@@ -86,6 +86,7 @@ final class ControlWatch {
             decided("join token revoked", id)
         case .enrolment(let token, let key, let wall):
             guard let body = try? JSON.decode(ControlAPI.Challenge.self, from: reply.body) else { return }
+            guard checks.trusts(host()) else { return }
             checks.judge(.tokenLimits, host(), tokens.used(token, key: key, now: wall))
             checks.judge(
                 .enrolmentOnce, host(), enrolments.answered(token: token, key: key, request: body.request.text))
@@ -126,7 +127,7 @@ final class ControlWatch {
     func booted() {
         mustCompare = true
         asked.removeAll()
-        compare()
+        if checks.trusts(host()) { compare() }
     }
 
     /// The database was put back to an earlier state, or damaged: what it said then is all that can be asked for.
@@ -159,6 +160,7 @@ final class ControlWatch {
 
     /// Now and then, and at the end.
     func sweep(limits: [QueuesBounded.Table]) {
+        guard checks.trusts(host()) else { return }
         if mustCompare { compare() }
         readAudit()
         let strangers = query(

@@ -36,6 +36,8 @@ final class SafetyChecks {
     var secrets = SecretsStaySecret()
     private var flows: [SequencesOnce] = []
     private var nodes: [NodeWatch?] = []
+    /// Hosts whose disks don't keep their word. Looked up only.
+    private var distrusted: Set<Int> = []
     /// Who sealed the datagram that was opened last.
     var lastSealer = -1
     /// What the operator's machine has signed.
@@ -97,14 +99,16 @@ final class SafetyChecks {
         nodes[index]!.snapshots.booted()
         nodes[index]!.initiations.booted()
         nodes[index]!.durable.booted()
+        guard distrusted.contains(actor.host.index) else { return }
+        nodes[index]!.snapshots.diskLost()
+        handshakeTime.forget(actor.host.index)
     }
 
-    /// The host's disk has lost, or given back wrong, what was durable: what depends on it is forgotten.
-    func diskLost(_ host: HostID) {
-        let index = watch(host)
-        nodes[index]!.snapshots.diskLost()
-        handshakeTime.forget(host.index)
-    }
+    /// The host's disk may lose from now on, or give back wrong, what it called durable: nothing that rests on it can be
+    /// asked for.
+    func distrust(_ host: HostID) { distrusted.insert(host.index) }
+
+    func trusts(_ host: HostID) -> Bool { !distrusted.contains(host.index) }
 
     /// After each event that a node has handled. Nearly always one comparison.
     @inline(__always)
@@ -150,7 +154,7 @@ final class SafetyChecks {
         switch request.path {
         case "/v1/node/heartbeat": nodes[actor.host.index]!.snapshots.promised(agent.reportedSnapshotVersion)
         case "/v1/enrolments":
-            guard let node = agent.nodeID else { return }
+            guard let node = agent.nodeID, trusts(actor.host) else { return }
             let seed = DurableBeforeSent.durableSeed(world.store(of: actor.host))
             let durable = seed.flatMap { try? cryptography.ed25519PublicKey(seed: $0) }
                 .map { FabricIdentifier.nodeID(identityKey: $0, cryptography).text }
@@ -183,6 +187,7 @@ final class SafetyChecks {
             judge(
                 .handshakeTimeForward, actor.host,
                 handshakeTime.sent(stamp, by: actor.host.index, to: peer.publicKey))
+            guard trusts(actor.host) else { continue }
             // Taken out and put back: the optimiser of Swift 6.3 does not stand a closure within a change in place.
             var durable = nodes[actor.host.index]!.durable
             let violation = durable.sentHandshake(stamp, in: world.store(of: actor.host))
@@ -229,7 +234,8 @@ final class SafetyChecks {
         note(.keysEnd)
         let overdue = keysEnd.overdue { index in
             let host = HostID(index: index)
-            return world.isRunning(host) ? monotonic(of: host) : nil
+            // Who does not get to run can forget nothing.
+            return world.isRunning(host) && !world.isHeld(host) ? monotonic(of: host) : nil
         }
         if let overdue {
             violated(

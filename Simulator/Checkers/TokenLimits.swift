@@ -35,11 +35,12 @@ struct TokenLimits {
         return nil
     }
 
-    /// The database was put back to an earlier state: its count is what it was then.
+    /// The database was put back to an earlier state: its count and its revocations are what they were then.
     mutating func forgetUses() {
         tokens = tokens.mapValues { token in
             var token = token
             token.keys.removeAll()
+            token.isRevoked = false
             return token
         }
     }

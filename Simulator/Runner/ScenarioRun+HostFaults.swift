@@ -11,7 +11,11 @@ extension ScenarioRun {
         case .resume(let set): for host in hosts(set) { world.resume(host) }
         case .slowProcessor(let set, let cost): for host in hosts(set) { world.setEventCost(host, cost) }
         case .drift(let set, let drift): for host in hosts(set) { world.setClockDrift(host, partsPerBillion: drift) }
-        case .disk(let set, let settings): for host in hosts(set) { world.diskConditions(of: host).apply(settings) }
+        case .disk(let set, let settings):
+            for host in hosts(set) {
+                world.diskConditions(of: host).apply(settings)
+                if settings.contains(where: { $0.breaksItsWord }) { services.checks.distrust(host) }
+            }
         case .bitRot(let set, let file, let bits): for host in hosts(set) { rot(host, file, bits) }
         case .database(let settings): control.databaseConditions.apply(settings)
         case .backUpControl(let name): control.backUp(name)
@@ -25,12 +29,23 @@ extension ScenarioRun {
     }
 
     private func rot(_ host: HostID, _ file: String?, _ bits: Int) {
+        services.checks.distrust(host)
         let store = world.store(of: host)
         let disk = world.disk(of: host)
         for name in store.loadAll().map(\.name) where file == nil || file == name {
             store.damage(name, .flippedBits(bits))
         }
         for name in disk.names where file == nil || file == name { disk.damage(name, .flippedBits(bits)) }
+    }
+}
+
+extension DiskSetting {
+    /// What was told to be durable may be gone, or changed: then nothing can be asked of what rests on it.
+    var breaksItsWord: Bool {
+        switch self {
+        case .lostSyncs(let share), .tornWrites(let share), .bitRot(let share): share > 0
+        case .room, .readErrors, .writeErrors, .syncErrors, .syncTime: false
+        }
     }
 }
 

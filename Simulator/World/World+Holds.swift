@@ -71,6 +71,8 @@ extension World {
     }
 
     public func isPaused(_ host: HostID) -> Bool { holds[host.index]?.stop == .paused }
+    /// Paused, suspended, or behind with its events.
+    public func isHeld(_ host: HostID) -> Bool { holds[host.index] != nil }
     public func isSuspended(_ host: HostID) -> Bool { hosts[host.index].isSuspended }
     /// Events that wait at a paused, sleeping or slow host.
     public func heldEvents(of host: HostID) -> Int { holds[host.index]?.items.count ?? 0 }
