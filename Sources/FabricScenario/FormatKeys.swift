@@ -61,6 +61,9 @@ enum FormatKeys {
             ("refused", keys(RefusedEntry.CodingKeys.self)),
             ("audit", keys(AuditEntry.CodingKeys.self) + range),
             ("countedNodes", keys(CountedNodesEntry.CodingKeys.self) + range),
+            ("swarm", keys(SwarmSection.CodingKeys.self)),
+            ("swarmCount", keys(SwarmCount.CodingKeys.self)),
+            ("swarmLasting", keys(SwarmLasting.CodingKeys.self)),
             ("flowDelivery", keys(FlowExpectationEntry.CodingKeys.self)),
         ]
     }

@@ -31,6 +31,8 @@ public struct Plan: Sendable, Hashable {
     /// Sorted by (time, order in the file).
     public var steps: [PlannedStep]
     public var expectations: [PlannedExpectation]
+    /// What a swarm may draw on top; it changes nothing of the run itself.
+    public var swarm = SwarmSettings()
 
     /// The link between the networks of two places, or within one.
     public func link(between a: Int, and b: Int) -> LinkProperties {
@@ -220,6 +222,8 @@ public struct PlannedExpectation: Sendable, Hashable {
     /// When not nil, only those of these nodes that are in no fault are judged; see `FaultWindows`.
     public var core: [Int]?
     public var line: Int
+    /// The runs of a swarm must reach it; a single run need not.
+    public var isSometimes: Bool { if case .sometimes = window { true } else { false } }
 
     public enum Window: Sendable, Hashable {
         /// Held at every observation from `from` to `until`.

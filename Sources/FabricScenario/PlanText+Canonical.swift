@@ -5,23 +5,26 @@ extension PlanText {
     /// A selector that names exactly these nodes: `all`, a group, a place, or a list of nodes and ranges.
     func selector(_ nodes: [Int]) -> String {
         let parts = selectorParts(nodes)
-        return parts.count == 1 ? parts[0] : "[" + parts.joined(separator: ", ") + "]"
+        return parts.count == 1
+            ? YAMLWriter.scalar(parts[0]) : "[" + parts.map { YAMLWriter.scalar($0) }.joined(separator: ", ") + "]"
     }
 
     func selector(_ set: EndpointSet) -> String {
         if set.nodes.isEmpty { return set.control ? "control" : "[]" }
         if !set.control { return selector(set.nodes) }
-        return "[" + (selectorParts(set.nodes) + ["control"]).joined(separator: ", ") + "]"
+        return "[" + (selectorParts(set.nodes) + ["control"]).map { YAMLWriter.scalar($0) }.joined(separator: ", ")
+            + "]"
     }
 
-    private func selectorParts(_ nodes: [Int]) -> [String] {
+    /// The parts of a selector, as texts without quotes.
+    func selectorParts(_ nodes: [Int]) -> [String] {
         if nodes.count > 1 {
             if nodes.count == plan.nodes.count { return ["all"] }
             for (index, place) in plan.places.enumerated()
             where nodes.elementsEqual(plan.nodes.indices.filter { plan.nodes[$0].place == index })
                 && !plan.groups.contains(where: { $0.nodes.elementsEqual(nodes) })
             {
-                return ["\"place:\(place.name)\""]
+                return ["place:\(place.name)"]
             }
         }
         var parts: [String] = []
@@ -34,7 +37,7 @@ extension PlanText {
             if end - index == group.nodes.count, end - index > 1 {
                 parts.append(group.name)
             } else if end - index > 1 {
-                parts.append("\"\(group.name)[\(first)..\(first + end - index - 1)]\"")
+                parts.append("\(group.name)[\(first)..\(first + end - index - 1)]")
             } else {
                 parts.append(plan.nodes[nodes[index]].name)
             }
@@ -277,9 +280,10 @@ extension Plan {
         lines += [
             "duration: \(Span(duration))", "seed: \(seed)", "hosts: [\(hosts.map(\.rawValue).joined(separator: ", "))]",
         ]
-        lines += ["world:"] + worldLines(text).map { "  " + $0 }
+        lines += ["# nodes: \(nodes.count), steps: \(steps.count)", "world:"] + worldLines(text).map { "  " + $0 }
         if !steps.isEmpty { lines += ["timeline:"] + text.timeline() }
         lines += ["expect:"] + expectations.map { text.written($0) }
+        if swarm != SwarmSettings() { lines.append("swarm: {\(text.written(swarm))}") }
         // Without the lines, which are those of another file, and in no file's order.
         let obstacles = liveObstacles.map { String($0.split(separator: " (line").first ?? "") }.sorted()
         for obstacle in obstacles where lines.last?.hasSuffix(": " + obstacle) != true {

@@ -35,6 +35,7 @@ struct Planner {
         guard problems.isEmpty else { return plan }
         readTimeline()
         readExpectations()
+        readSwarm()
         checkOrder()
         readHosts()
         return plan

@@ -1,10 +1,12 @@
 internal import FabricCore
-internal import FabricDocument
+public import FabricDocument
 
 /// A scenario file as it was written: decoded, units read, names not yet resolved. `plan()` does that.
 public struct ScenarioFile: Sendable {
     /// The name that errors give the file.
     public var file: String
+    /// The tree that was read: what draws and cuts work on.
+    public let document: DocumentNode
     var header: ScenarioHeader
 
     /// Reads YAML. Hosts compare a file's size with `ScenarioLimits.maximumFileBytes` before they read it;
@@ -13,7 +15,19 @@ public struct ScenarioFile: Sendable {
         self.file = file
         if let refusal = Self.refusal(ofFile: file, bytes: Int64(bytes.count)) { throw refusal }
         do throws(DocumentError) {
-            header = try DocumentDecoder().decode(ScenarioHeader.self, from: YAMLDocument.parse(bytes))
+            document = try YAMLDocument.parse(bytes)
+            header = try DocumentDecoder().decode(ScenarioHeader.self, from: document)
+        } catch {
+            throw ScenarioError(file: file, problems: [error])
+        }
+    }
+
+    /// A file from a tree that a program made.
+    public init(document: DocumentNode, file: String) throws(ScenarioError) {
+        self.file = file
+        self.document = document
+        do throws(DocumentError) {
+            header = try DocumentDecoder().decode(ScenarioHeader.self, from: document)
         } catch {
             throw ScenarioError(file: file, problems: [error])
         }
@@ -58,9 +72,10 @@ struct ScenarioHeader: Decodable, Sendable {
     var world: WorldSection
     var timeline: [Located<StepEntry>]?
     var expect: [Located<ExpectationEntry>]
+    var swarm: Located<SwarmSection>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case scenario, about, duration, seed, hosts, world, timeline, expect
+        case scenario, about, duration, seed, hosts, world, timeline, expect, swarm
     }
 }
 

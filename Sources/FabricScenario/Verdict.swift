@@ -127,6 +127,8 @@ public struct RunReport: Sendable, Encodable {
     public var expectations: [ExpectationResult]
     /// The safety rules that the run was under; empty in the live host.
     public var rules: [RuleReport] = []
+    /// What the run reached, by name; nil when nobody asked.
+    public var coverage: [String]?
     /// Hexadecimal; nil in the live host, whose runs are not repeatable.
     public var traceHash: String?
     public var seed: UInt64

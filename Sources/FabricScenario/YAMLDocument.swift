@@ -33,6 +33,9 @@ public enum YAMLDocument {
         }
     }
 
+    /// Whether these characters, without quotes, are read as this text and not as a number or a word with a meaning.
+    static func isPlainText(_ text: String) -> Bool { YAMLConverter.plain(text) == .string(text) }
+
     /// Aliases multiply a small file into an endless tree while the parser still reads it, so they are looked for in the
     /// bytes: an alias needs `*name` and an anchor `&name` of one name.
     private static func refuseAliases(_ bytes: [UInt8]) throws(DocumentError) {

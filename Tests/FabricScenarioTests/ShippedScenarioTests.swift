@@ -62,6 +62,8 @@ import Testing
         }
         #expect(choices(["loseAnswers", "properties", "request"]) == RequestKind.allCases.map(\.rawValue))
         #expect(choices(["refused", "properties", "reason"]) == EnrolmentRefusal.allCases.map(\.rawValue))
+        #expect(choices(["swarm", "properties", "faults", "items"]) == FaultKind.allCases.map(\.rawValue))
+        #expect(choices(["swarm", "properties", "vary", "items"]) == WorldFeature.allCases.map(\.rawValue))
         #expect(choices(["scenario", "properties", "hosts", "items"]) == ScenarioHost.allCases.map(\.rawValue))
     }
 

@@ -1,0 +1,166 @@
+internal import FabricCore
+internal import FabricDocument
+
+/// What one draw of a fault may use: the world, the room in time, a random stream of its kind.
+struct FaultDraw {
+    /// In `claim`, the control plane.
+    static let control = -1
+
+    let plan: Plan
+    let settings: SwarmSettings
+    let window: Range<Duration>
+    var random: SeededRandom
+    /// When each node, and last the control plane, is up by the file's own steps, without what was claimed since.
+    private var free: [[Range<Duration>]]
+
+    init(plan: Plan) {
+        self.plan = plan
+        settings = plan.swarm
+        window = plan.swarm.window(plan.duration)
+        random = SeededRandom(seed: 0, stream: "")
+        free = FaultDraw.uptimes(plan)
+    }
+
+    /// No node is to be spared.
+    var isUnlimited: Bool { settings.nodes.isEmpty && settings.control }
+
+    // MARK: Time
+
+    /// Times are multiples of this: a drawn file is read by people.
+    static let grain = Duration.milliseconds(100)
+
+    /// A time in the window.
+    mutating func moment() -> Duration {
+        onGrain(window.lowerBound + random.jitter(window.upperBound - window.lowerBound))
+    }
+
+    /// When a fault begins, and how long it lasts: all of it within the window.
+    mutating func interval() -> (start: Duration, length: Duration) {
+        let start = moment()
+        let wanted = rounded(logarithmic(settings.lasting.lowerBound, settings.lasting.upperBound))
+        let room = window.upperBound - start
+        return (start, max(.milliseconds(1), min(wanted, room)))
+    }
+
+    private func onGrain(_ time: Duration) -> Duration {
+        let nanoseconds = time.nanoseconds
+        let rounded = Duration.nanoseconds(nanoseconds - nanoseconds % FaultDraw.grain.nanoseconds)
+        return max(rounded, window.lowerBound)
+    }
+
+    /// Each doubling from the least to the greatest is as likely.
+    mutating func logarithmic(_ least: Duration, _ greatest: Duration) -> Duration {
+        var top = least.nanoseconds
+        var doublings: UInt64 = 1
+        while top < greatest.nanoseconds {
+            top *= 2
+            doublings += 1
+        }
+        let low = least.nanoseconds << Int64(random.below(doublings))
+        return min(greatest, .nanoseconds(low + Int64(random.below(UInt64(low)))))
+    }
+
+    /// To two digits, so that a person can read it; not below a millisecond.
+    func rounded(_ duration: Duration) -> Duration {
+        var unit: Int64 = 1_000_000
+        while duration.nanoseconds / unit >= 100 { unit *= 10 }
+        return .nanoseconds(max(unit, duration.nanoseconds / unit * unit))
+    }
+
+    /// A share, each doubling as likely, to one digit.
+    mutating func share(from least: Int64, to greatest: Int64) -> Ratio {
+        let drawn = logarithmic(.nanoseconds(least), .nanoseconds(greatest)).nanoseconds
+        var unit: Int64 = 1
+        while drawn / unit >= 10 { unit *= 10 }
+        return Ratio(partsPerMillion: drawn / unit * unit)
+    }
+
+    // MARK: Nodes
+
+    /// One node, a few, or up to half of those that may be hit.
+    mutating func someNodes(atMost limit: Int = .max) -> [Int] {
+        let all = settings.nodes.isEmpty ? Array(plan.nodes.indices) : settings.nodes
+        let most = random.below(2) == 0 ? 1 : max(1, min(limit, all.count / 2))
+        return pick(all, 1 + Int(random.below(UInt64(most))))
+    }
+
+    /// So many of them, in order.
+    mutating func pick(_ nodes: [Int], _ count: Int) -> [Int] {
+        var pool = nodes
+        var chosen: [Int] = []
+        while chosen.count < count, !pool.isEmpty {
+            chosen.append(pool.remove(at: Int(random.below(UInt64(pool.count)))))
+        }
+        return chosen.sorted()
+    }
+
+    func selector(_ nodes: [Int], control: Bool) -> DocumentNode {
+        let parts = PlanText(plan).selectorParts(nodes) + (control ? ["control"] : [])
+        return parts.count == 1 ? .text(parts[0]) : DocumentNode(.array(parts.map { .text($0) }))
+    }
+
+    /// Takes the time for an outage of a node (or `control`): it is up from before to after, and nothing else happens to
+    /// it then. False when that can't be.
+    mutating func claim(_ node: Int, _ start: Duration, _ end: Duration) -> Bool {
+        let index = node == FaultDraw.control ? free.count - 1 : node
+        // Steps at one time happen in the file's order; staying clear of the ends needs no thought about it.
+        guard let place = free[index].firstIndex(where: { $0.lowerBound < start && end < $0.upperBound }) else {
+            return false
+        }
+        let whole = free[index][place]
+        free[index].replaceSubrange(place...place, with: [whole.lowerBound..<start, end..<whole.upperBound])
+        return true
+    }
+
+    /// The stretches between the file's own starts, crashes and restarts during which a node is up.
+    private static func uptimes(_ plan: Plan) -> [[Range<Duration>]] {
+        let control = plan.nodes.count
+        var free = [[Range<Duration>]](repeating: [], count: control + 1)
+        var since = [Duration?](repeating: nil, count: control + 1)
+        since[control] = .zero - .nanoseconds(1)
+        func change(_ index: Int, _ time: Duration, up: Bool) {
+            if let start = since[index], start < time { free[index].append(start..<time) }
+            since[index] = up ? time : nil
+        }
+        for step in plan.steps {
+            switch step.action {
+            case .enrol(let nodes, _), .restart(let nodes): for node in nodes { change(node, step.time, up: true) }
+            case .crash(let nodes): for node in nodes { change(node, step.time, up: false) }
+            case .stopControl: change(control, step.time, up: false)
+            case .startControl: change(control, step.time, up: true)
+            default: break
+            }
+        }
+        for index in since.indices { change(index, plan.duration + .nanoseconds(1), up: false) }
+        return free
+    }
+
+    // MARK: Entries
+
+    /// An entry of the timeline.
+    func step(at time: Duration, _ key: String, _ members: [(String, DocumentNode)]) -> DocumentNode {
+        let value = DocumentNode(.object(members.map { DocumentMember($0.0, $0.1) }))
+        return DocumentNode(.object([DocumentMember("at", .text(Span(time))), DocumentMember(key, value)]))
+    }
+}
+
+extension Plan {
+    /// Every kind of link of the world.
+    var allLinks: [LinkProperties] { [defaultLink] + places.map(\.link) + links.map(\.link) }
+}
+
+extension DocumentNode {
+    static func text(_ text: String) -> DocumentNode { DocumentNode(.string(text)) }
+    static func text(_ quantity: some Quantity) -> DocumentNode { DocumentNode(.string(quantity.description)) }
+
+    /// The object with a member set, at its place or as the last; nil removes it.
+    func setting(_ key: String, _ value: DocumentNode?) -> DocumentNode {
+        var members = object ?? []
+        if let index = members.firstIndex(where: { $0.key == key }) {
+            if let value { members[index].value = value } else { members.remove(at: index) }
+        } else if let value {
+            members.append(DocumentMember(key, value))
+        }
+        return DocumentNode(.object(members), position: position)
+    }
+}
