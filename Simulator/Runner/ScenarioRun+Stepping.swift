@@ -37,7 +37,8 @@ extension ScenarioRun {
         let time = nextObservation ?? .zero
         judge.observe(view, at: time)
         sweepSafety(at: time)
-        if time >= plan.duration {
+        if notesCoverage { notePhases() }
+        if time >= plan.duration || stopsWhenSettled && judge.isSettled {
             isOver = true
             return
         }

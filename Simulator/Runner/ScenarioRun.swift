@@ -40,6 +40,12 @@ public final class ScenarioRun {
     /// The world's translators, in the plan's order.
     var nats: [NATID] = []
     private var enrolled: Set<Int> = []
+    /// Phases that some node was seen in; noted when `notesCoverage` is set.
+    var phasesSeen: [String] = []
+    /// Whether `coverage` is wanted; set it before the run.
+    public var notesCoverage = false
+    /// Whether the run ends when every expectation is decided, not at the plan's end.
+    public var stopsWhenSettled = false
     /// Called with a line for each thing that an agent reports.
     public var onReport: ((String) -> Void)?
 

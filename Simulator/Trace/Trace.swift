@@ -77,6 +77,8 @@ public final class Trace {
     private struct State {
         var hash = TraceHash()
         var count: UInt64 = 0
+        /// A bit for each kind that has occurred.
+        var kinds: UInt64 = 0
         /// The next index at which the slow path has something to do.
         var attention: UInt64
     }
@@ -105,6 +107,13 @@ public final class Trace {
     /// The number of entries so far.
     public var count: UInt64 { state.pointee.count }
 
+    /// The kinds of entries that have occurred, in the order of their raw values.
+    public var kinds: [TraceKind] {
+        (0..<64).compactMap { bit in
+            state.pointee.kinds >> UInt64(bit) & 1 == 0 ? nil : TraceKind(rawValue: UInt16(bit))
+        }
+    }
+
     /// The checkpoints, and the final hash as the last.
     public var allCheckpoints: [TraceCheckpoint] {
         let final = TraceCheckpoint(index: count, hash: hash)
@@ -122,6 +131,7 @@ public final class Trace {
         state.pointee.hash.absorb(UInt64(UInt32(bitPattern: host)) << 32 | UInt64(kind.rawValue))
         state.pointee.hash.absorb(first)
         state.pointee.hash.absorb(second)
+        state.pointee.kinds |= 1 << UInt64(truncatingIfNeeded: kind.rawValue)
         let index = state.pointee.count
         state.pointee.count = index &+ 1
         if index >= state.pointee.attention { attend(index, kind, host, time, first, second, "") }
@@ -142,6 +152,7 @@ public final class Trace {
         state.pointee.hash.absorb(UInt64(UInt32(bitPattern: host)) << 32 | UInt64(kind.rawValue))
         state.pointee.hash.absorb(word)
         state.pointee.hash.absorb(digest.0 ^ digest.1)
+        state.pointee.kinds |= 1 << UInt64(truncatingIfNeeded: kind.rawValue)
         let index = state.pointee.count
         state.pointee.count = index &+ 1
         if index >= state.pointee.attention { attend(index, kind, host, time, word, digest.0 ^ digest.1, text) }

@@ -7,6 +7,8 @@ internal import Simulator
 struct DeterminismCheck {
     var file: String
     var plan: Plan
+    /// The options that choose the seed.
+    var seeds: [String]
     /// The second process's program; nil for this one.
     var second: String?
 
@@ -60,9 +62,7 @@ struct DeterminismCheck {
     private func runBoth(
         _ folder: URL, entries: Range<UInt64>?
     ) throws -> ((summary: Summary, trace: TraceFile), (summary: Summary, trace: TraceFile)) {
-        let own =
-            CommandLine.arguments[0].contains("/")
-            ? CommandLine.arguments[0] : Bundle.main.executablePath ?? CommandLine.arguments[0]
+        let own = ChildPool.ownProgram
         let traces = [1, 2].map { folder.appendingPathComponent("trace-\($0)").path }
         let first = try start(own, layout: 1, trace: traces[0], entries)
         let second = try start(self.second ?? own, layout: 2, trace: traces[1], entries)
@@ -85,7 +85,7 @@ struct DeterminismCheck {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments =
-            ["run", file, "--seed", "\(plan.seed)", "--json", "--trace", trace]
+            ["run", file] + seeds + ["--json", "--trace", trace]
             + (entries.map { ["--trace-entries", "\($0.lowerBound)..\($0.upperBound)"] } ?? [])
         var environment = ProcessInfo.processInfo.environment
         // Swift seeds its hashing anew in each process unless told otherwise; make sure that nothing tells it.

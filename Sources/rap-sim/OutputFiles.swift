@@ -13,6 +13,10 @@ struct RunOutputs {
     var trace: String?
     var traceEntries: Range<UInt64>
     var report: String?
+    /// The report says what the run reached.
+    var coverage = false
+    /// The run ends when all is decided.
+    var untilSettled = false
 
     /// Close enough that a second run over one interval names the entry at once.
     static let checkpointInterval: UInt64 = 4096

@@ -12,24 +12,36 @@ func printJSON(_ value: some Encodable) throws {
     FileHandle.standardOutput.write(Data(try JSON.encode(value) + [10]))
 }
 
-/// Reads and plans a scenario; what is wrong with the file is printed, with exit status 2.
-func loadPlan(_ file: String, seed: UInt64?) throws -> Plan {
+/// Reads and plans a scenario, with another seed or as a swarm seed draws it; what is wrong with the file is printed, with
+/// exit status 2.
+func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws -> Plan {
+    let scenario = try loadFile(file, seed: seed, swarmSeed: swarmSeed)
     do {
-        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
-        var plan = try ScenarioFile.plan(
-            yaml: InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes)), file: file)
-        if let seed {
-            guard seed < 1 << 63 else {
-                complain("--seed \(seed) is too large; give one below 2^63")
-                throw ExitCode(2)
-            }
-            plan.seed = seed
-        }
+        let plan = try scenario.plan()
         guard plan.hosts.contains(.simulator) else {
             complain("\(file) is for the live host only; run it with rap-live")
             throw ExitCode(2)
         }
         return plan
+    } catch let error as ScenarioError {
+        FileHandle.standardError.write(Data("\(error)\n".utf8))
+        throw ExitCode(2)
+    }
+}
+
+/// Reads a scenario file; with a seed it is the file with that seed in it.
+func loadFile(_ file: String, seed: UInt64?, swarmSeed: UInt64?) throws -> ScenarioFile {
+    for seed in [seed, swarmSeed].compactMap({ $0 }) where seed >= 1 << 63 {
+        complain("the seed \(seed) is too large; give one below 2^63")
+        throw ExitCode(2)
+    }
+    if seed != nil, swarmSeed != nil { throw ValidationError("a swarm seed is the run's seed too; give one of both") }
+    do {
+        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
+        let scenario = try ScenarioFile(
+            yaml: InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes)), file: file)
+        if let swarmSeed { return try scenario.drawn(seed: swarmSeed) }
+        return try seed.map { try scenario.with(seed: $0) } ?? scenario
     } catch let error as ScenarioError {
         FileHandle.standardError.write(Data("\(error)\n".utf8))
         throw ExitCode(2)
@@ -45,6 +57,8 @@ func simulate(
 ) throws -> (ScenarioRun, RunReport, Verdict) {
     let began = DispatchTime.now().uptimeNanoseconds
     let run = ScenarioRun(plan: plan, recording: outputs.recording)
+    run.notesCoverage = outputs.coverage
+    run.stopsWhenSettled = outputs.untilSettled
     let files = try OutputFiles(outputs, run)
     let verdict = run.run {
         display?.show($0)
@@ -56,6 +70,7 @@ func simulate(
     report.rules = run.safety
     report.traceHash = run.traceHash
     report.events = run.eventCount
+    if outputs.coverage { report.coverage = run.coverage }
     report.virtualSeconds = Double(run.elapsed.nanoseconds) / 1e9
     report.wallSeconds = Double(DispatchTime.now().uptimeNanoseconds - began) / 1e9
     report.peakResidentBytes = peakResidentBytes()

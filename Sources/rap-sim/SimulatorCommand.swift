@@ -11,7 +11,8 @@ struct SimulatorCommand: ParsableCommand {
         discussion:
             "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
         subcommands: [
-            Run.self, Check.self, Explain.self, SweepCommand.self, TraceCommand.self, ExplainPath.self, Debug.self,
+            Run.self, Check.self, Explain.self, Swarm.self, Shrink.self, SweepCommand.self, TraceCommand.self,
+            ExplainPath.self, Debug.self,
         ] + planted)
 
     #if DEBUG || RAP_MUTANTS
@@ -28,6 +29,7 @@ struct Run: ParsableCommand {
 
     @Argument(help: "The scenario file.") var file: String
     @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
     @Flag(help: "Print one JSON object instead of tables.") var json = false
     @Flag(help: "No progress display.") var quiet = false
     @Option(help: "Write the datagrams that hosts send to this file: pcapng, with names and the tunnels' keys.")
@@ -44,17 +46,21 @@ struct Run: ParsableCommand {
     @Option(help: "Write a report to this file: one HTML page with map, timeline, curves and events.") var report:
         String?
     @Option(help: "FIRST..END: the entries to write to --trace.") var traceEntries: String?
+    @Flag(help: "With --json: also what the run reached, by name.") var coverage = false
+    @Flag(help: "End the run when every expectation is decided.") var untilSettled = false
     @OptionGroup var planted: PlantedMutant
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed)
+        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
         let display = json || quiet ? nil : ProgressDisplay(plan)
         guard pcap != nil || (pcapLink == nil && pcapNode.isEmpty && keys == nil) else {
             throw ValidationError("--pcap-link, --pcap-node and --keys go with --pcap")
         }
-        let outputs = RunOutputs(
+        var outputs = RunOutputs(
             pcap: pcap, pcapLink: pcapLink, pcapNodes: pcapNode, keys: keys, events: events, trace: trace,
             traceEntries: try entryRange(), report: report)
+        outputs.coverage = coverage
+        outputs.untilSettled = untilSettled
         let (run, report, verdict) = try simulate(plan, file: file, outputs, display)
         if json {
             try printJSON(report)
@@ -86,11 +92,15 @@ struct Check: ParsableCommand {
 
     @Argument(help: "The scenario file.") var file: String
     @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
     @Option(help: "Another build of rap-sim for the second process, such as the debug one.") var against: String?
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed)
-        let outcome = try DeterminismCheck(file: file, plan: plan, second: against).run()
+        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
+        let outcome = try DeterminismCheck(
+            file: file, plan: plan, seeds: swarmSeed.map { ["--swarm-seed", "\($0)"] } ?? ["--seed", "\(plan.seed)"],
+            second: against
+        ).run()
         print(outcome.text)
         if !outcome.isDeterministic { throw ExitCode(3) }
         if !outcome.held { throw ExitCode(1) }
@@ -98,9 +108,16 @@ struct Check: ParsableCommand {
 }
 
 struct Explain: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Prints a scenario in its expanded, canonical form.")
+    static let configuration = CommandConfiguration(
+        abstract: "Prints a scenario in its expanded, canonical form.",
+        discussion:
+            "What it prints is a scenario file that means the same. With --swarm-seed it is the run that was drawn.")
 
     @Argument(help: "The scenario file.") var file: String
+    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
 
-    func run() throws { print(try loadPlan(file, seed: nil).explanation, terminator: "") }
+    func run() throws {
+        print(try loadPlan(file, seed: seed, swarmSeed: swarmSeed).explanation, terminator: "")
+    }
 }

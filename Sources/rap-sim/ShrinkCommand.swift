@@ -1,0 +1,61 @@
+internal import ArgumentParser
+internal import FabricCore
+internal import FabricScenario
+internal import Foundation
+internal import Simulator
+
+struct Shrink: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Cuts a run that fails down to a small scenario file that fails in the same way.",
+        discussion: """
+            Exit status: 0 the file was written, 2 the file or the command is wrong, or the run does not fail, 130 \
+            interrupted (what was found so far is written).
+            """)
+
+    @Argument(help: "The scenario file.") var file: String
+    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
+    @Option(help: "The expectation to keep, by its name; the first that breaks when left out.") var expectation: String?
+    @Option(help: "Where to write the small scenario; NAME.small.yaml when left out.") var out: String?
+    @Option(help: "How long to search.") var budget = "10m"
+    @Option(help: "Processes at once; as many as there are cores when left out.") var jobs: Int?
+    @Flag(help: "No progress display.") var quiet = false
+
+    func run() throws {
+        guard let limit = Span(budget)?.duration, limit > .zero else {
+            throw ValidationError("--budget “\(budget)” is not \(Span.expectation)")
+        }
+        guard (jobs ?? 1) >= 1 else { throw ValidationError("--jobs is 1 or more") }
+        let scenario = try loadFile(file, seed: seed, swarmSeed: swarmSeed)
+        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
+        let out = out ?? "\(plan.name).small.yaml"
+        ChildPool.catchInterrupts()
+        do {
+            let search = try ShrinkSearch(
+                jobs: jobs ?? ProcessInfo.processInfo.activeProcessorCount,
+                budgetSeconds: Double(limit.nanoseconds) / 1e9, isSilent: quiet)
+            let found = try search.run(scenario.document, plan, wanted: expectation)
+            let origin = swarmSeed.map { "swarm seed \($0)" } ?? "seed \(plan.seed)"
+            let head = """
+                # Fails: \(found.shape.expectation)
+                #   \((found.why ?? "").split(separator: "\n").joined(separator: " "))
+                # Cut down from \(file), \(origin) (\(found.sizeBefore)) in \(search.runs) runs.
+                # Replay: rap-sim run \(out)
+
+                """
+            guard
+                FileManager.default.createFile(
+                    atPath: out, contents: Data((head + YAMLWriter.text(found.document)).utf8))
+            else { throw SearchFailure(description: "\(out) can't be written; name another --out") }
+            print("before    \(found.sizeBefore)")
+            print("after     \(found.sizeAfter)")
+            print("fails     \(found.shape.expectation)")
+            print("search    \(search.runs) runs, \(SwarmSummary.text(search.elapsed)) s")
+            print("written   \(out)")
+            if ChildPool.isInterrupted { throw ExitCode(130) }
+        } catch let error as SearchFailure {
+            complain(error.description)
+            throw ExitCode(2)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+internal import FabricScenario
+internal import Foundation
+internal import Simulator
+
+/// A swarm's progress on standard error: one line that is drawn over and over, failures as they come.
+final class SwarmDisplay {
+    /// Failures shown as they come; the rest are in the summary's count.
+    static let shownFailures = 20
+
+    private let file: String
+    private let isSilent: Bool
+    private let total: UInt64
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private let began = ChildPool.seconds
+    private var lastDrawn = 0.0
+    private var before = 0
+
+    init(file: String, isSilent: Bool, range: ClosedRange<UInt64>) {
+        self.file = file
+        self.isSilent = isSilent
+        total = range.upperBound - range.lowerBound + 1
+    }
+
+    func resumed(_ ledger: SwarmLedger) {
+        before = ledger.doneCount
+        if before > 0 { line("\(before) of \(total) seeds were done before") }
+    }
+
+    func show(_ ledger: SwarmLedger) {
+        let now = ChildPool.seconds
+        guard !isSilent, now - lastDrawn > (isTerminal ? 0.1 : 10) else { return }
+        lastDrawn = now
+        let done = ledger.doneCount
+        let rate = Double(done - before) / max(0.001, now - began)
+        let left = rate > 0 ? "  \(Int(Double(Int(total) - done) / rate)) s left" : ""
+        let failures = ledger.failureCount > 0 ? "  FAILED \(ledger.failureCount)" : ""
+        let text =
+            "\(done)/\(total) seeds  \(SwarmSummary.text(rate)) a second\(left)  reached \(ledger.coverageCount)\(failures)"
+        write(isTerminal ? "\r\u{1B}[K\(text)" : text + "\n")
+    }
+
+    func failed(_ result: SwarmResult, _ ledger: SwarmLedger) {
+        guard ledger.failureCount <= Self.shownFailures else { return }
+        line(SwarmSummary.failure(result, file: file))
+    }
+
+    func clear() { if isTerminal, !isSilent { write("\r\u{1B}[K") } }
+
+    private func line(_ text: String) {
+        clear()
+        // Failures are shown at once, also when a program reads the summary.
+        write(text + "\n")
+    }
+
+    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}
+
+/// What a swarm has to say at its end; `--json` prints it as one object.
+struct SwarmSummary: Encodable {
+    struct Failure: Encodable {
+        var seed: UInt64
+        var outcome: String
+        var failures: [String]
+    }
+
+    struct Sometimes: Encodable {
+        var name: String
+        var seeds: Int
+        var first: UInt64?
+    }
+
+    struct Reached: Encodable {
+        var what: String
+        var seeds: Int
+        var first: UInt64
+    }
+
+    var scenario: String
+    var held: Bool
+    /// False when it was interrupted.
+    var whole: Bool
+    var seeds: Int
+    var failed: Int
+    var failures: [Failure]
+    var sometimes: [Sometimes]
+    var coverage: [Reached]
+    var corpus: Int?
+    var wallSeconds: Double
+
+    init(
+        scenario: String, ledger: SwarmLedger, sometimes: [String], isWhole: Bool, seconds: Double, corpus: Int?
+    ) {
+        self.scenario = scenario
+        held = isWhole && ledger.exitStatus(sometimes: sometimes) == 0
+        whole = isWhole
+        seeds = ledger.doneCount
+        failed = ledger.failureCount
+        failures = ledger.failures.sorted { $0.seed < $1.seed }.map {
+            Failure(seed: $0.seed, outcome: $0.outcome.rawValue, failures: $0.failures)
+        }
+        self.sometimes = sometimes.map { name in
+            let reached = ledger.reached(name)
+            return Sometimes(
+                name: String(name.dropFirst("sometimes: ".count)), seeds: reached?.seeds ?? 0, first: reached?.first)
+        }
+        coverage = ledger.coverage.map { Reached(what: $0.what, seeds: $0.seeds, first: $0.first) }
+        self.corpus = corpus
+        wallSeconds = seconds
+    }
+
+    var text: String {
+        var lines: [String] = []
+        for item in coverage {
+            lines.append("reached   \(Self.padded(item.seeds, 6)) seeds, first \(item.first): \(item.what)")
+        }
+        for item in sometimes {
+            lines.append(
+                item.first.map { "sometimes \(Self.padded(item.seeds, 6)) seeds, first \($0): \(item.name)" }
+                    ?? "sometimes REACHED BY NONE: \(item.name)")
+        }
+        let rate = Self.text(Double(seeds) / max(0.001, wallSeconds))
+        lines.append("seeds     \(seeds) in \(Self.text(wallSeconds)) s, \(rate) a second; \(failed) failed")
+        if let corpus { lines.append("corpus    \(corpus) seeds") }
+        let good = sometimes.count { $0.first != nil }
+        lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(sometimes.count) rare states were reached")
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    static func failure(_ result: SwarmResult, file: String) -> String {
+        let what = result.failures.prefix(4).joined(separator: "; ")
+        let verb = result.outcome == .undetermined ? "check" : "run"
+        return """
+            FAILED  seed \(result.seed): \(what)
+                    replay: \(ChildPool.ownProgram) \(verb) \(file) --swarm-seed \(result.seed)
+                    shrink: \(ChildPool.ownProgram) shrink \(file) --swarm-seed \(result.seed)
+            """
+    }
+
+    private static func padded(_ number: Int, _ width: Int) -> String {
+        let text = "\(number)"
+        return String(repeating: " ", count: max(0, width - text.count)) + text
+    }
+
+    static func text(_ number: Double) -> String {
+        let tenths = Int64(number * 10 + 0.5)
+        return "\(tenths / 10).\(tenths % 10)"
+    }
+}
