@@ -35,7 +35,7 @@ mutants: ## switch on each planted bug and see what finds it
 	@scripts/setup sim
 	@scripts/mutants
 
-nightly: ## all scenarios with several seeds, long fuzz runs
+nightly: ## all scenarios with several seeds, swarms, long fuzz runs; goes on when interrupted
 	@scripts/setup live
 	@scripts/nightly
 
