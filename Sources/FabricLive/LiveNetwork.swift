@@ -20,14 +20,21 @@ final class LiveNetwork {
     private var silentNodes: Set<Int> = []
     private var isControlSilent = false
     private var recorders: [(link: String, recorder: CaptureRecorder)] = []
+    /// Present when the file says how links are.
+    private var shaper: LinkShaper?
+    /// By places, `a * count + b`: what TCP is told of the links' MTUs.
+    private var mtus: [Int]
+    private let placeCount: Int
 
     /// Makes the router, the places and the control plane's host.
     init(_ plan: Plan) throws {
+        let places = plan.places.indices
+        placeCount = places.count
+        mtus = places.flatMap { a in places.map { b in plan.link(between: a, and: b).mtu } }
         bed = try TestBed(label: "live")
         do {
             for (index, place) in plan.places.enumerated() {
-                let prefix = IPPrefix(IPAddress(v4: 10 << 24 | UInt32(index + 1) << 16), length: 16)!
-                try bed.addPlace(place.name, prefix)
+                try bed.addPlace(place.name, LiveNetwork.prefix(ofPlace: index))
             }
             control = try bed.addNode("control", place: plan.places[plan.controlPlace].name)
         } catch {
@@ -43,7 +50,17 @@ final class LiveNetwork {
             try Interruption.check()
             nodes.append(try bed.addNode(names[index], place: plan.places[node.place].name))
         }
+        if plan.shapesLinks {
+            let shaper = try LinkShaper(plan, router: bed.router)
+            try shaper.start()
+            self.shaper = shaper
+            try applyCuts()
+        }
         try record(plan, captures)
+    }
+
+    static func prefix(ofPlace index: Int) -> IPPrefix {
+        IPPrefix(IPAddress(v4: 10 << 24 | UInt32(index + 1) << 16), length: 16)!
     }
 
     /// Names as the plan's where namespaces can have them, else numbers.
@@ -86,6 +103,33 @@ final class LiveNetwork {
         try bed.spawn(on: nodes[node], arguments, output: .file(log))
     }
 
+    // MARK: Links
+
+    func setLinks(_ links: [PlannedLink]) throws {
+        guard let shaper else { preconditionFailure("a plan that changes links shapes them") }
+        shaper.set(links)
+        for link in links {
+            mtus[link.a * placeCount + link.b] = link.link.mtu
+            mtus[link.b * placeCount + link.a] = link.link.mtu
+        }
+        try applyCuts()
+    }
+
+    /// Ends the user-space links: nothing passes from then on. Returns what went wrong with them.
+    func stopLinks() -> [String] {
+        defer { shaper = nil }
+        return shaper?.stop() ?? []
+    }
+
+    /// Routers tell TCP what passes by its maximum segment size; datagrams that are too large vanish.
+    private var segmentSizeRules: [String] {
+        mtus.indices.filter { mtus[$0] < LinkShaper.largestMTU }.map { index in
+            let (from, to) = (index / placeCount, index % placeCount)
+            return "ip saddr \(LiveNetwork.prefix(ofPlace: from)) ip daddr \(LiveNetwork.prefix(ofPlace: to)) "
+                + "tcp flags syn tcp option maxseg size set \(mtus[index] - 40)"
+        }
+    }
+
     // MARK: Cuts
 
     func cut(_ partition: PlannedPartition) throws {
@@ -112,6 +156,7 @@ final class LiveNetwork {
     private func applyCuts() throws {
         var rules = ["table ip rap_live", "delete table ip rap_live", "table ip rap_live {", "chain forward {"]
         rules.append("type filter hook forward priority 0; policy accept;")
+        rules += segmentSizeRules
         let silent = addresses(silentNodes.sorted(), control: isControlSilent)
         if !silent.isEmpty {
             rules.append("ip saddr \(set(silent)) counter drop")
@@ -156,6 +201,7 @@ final class LiveNetwork {
     /// Ends every program and removes every namespace; returns what could not be removed.
     func tearDown() -> [any Error] {
         recorders = []
+        _ = stopLinks()
         return bed.tearDown()
     }
 }

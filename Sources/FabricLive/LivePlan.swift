@@ -47,10 +47,9 @@ public enum LivePlan {
 
     private static func obstacle(_ action: PlannedStep.Action) -> String? {
         switch action {
-        case .createToken, .revokeToken, .enrol, .approve, .reject, .cut, .heal, .crash, .restart, .stopControl,
-            .startControl:
+        case .createToken, .revokeToken, .enrol, .approve, .reject, .cut, .heal, .setLinks, .crash, .restart,
+            .stopControl, .startControl:
             nil
-        case .setLinks: "links are changed"
         case .moveClock: "clocks are moved"
         case .loseAnswers: "answers are lost"
         case .startFlow: "flows run"

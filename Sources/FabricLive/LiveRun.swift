@@ -101,6 +101,7 @@ public final class LiveRun {
         let ended = elapsed
         progress("judging the captures")
         let links = try network.stopCaptures()
+        troubles += network.stopLinks()
         let capture = try CaptureSummary.judge(
             links, control: network.controlEndpoint, canary: canary.canary, canary: canary.summary,
             tunnelWasUp: canary.tunnelWasUp)
@@ -226,6 +227,7 @@ public final class LiveRun {
         case .reject(let nodes): desk.add(.reject(nodes.map { plan.nodes[$0].name }))
         case .cut(let partition): try network.cut(partition)
         case .heal(let identifiers): try network.heal(identifiers)
+        case .setLinks(let links): try network.setLinks(links)
         case .crash(let nodes):
             let running = nodes.filter { agents[$0].isRunning }
             try network.setSilent(running, true)
@@ -246,7 +248,7 @@ public final class LiveRun {
             try network.setControlSilent(false)
             try startControl()
             desk.setControlRuns(true)
-        case .setLinks, .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault:
+        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault:
             preconditionFailure("LivePlan.refusals lets no such step through")
         }
     }

@@ -327,7 +327,7 @@ extension Planner {
             PlannedLink(a: link.a, b: link.b, link: properties(entry.link, over: link.link, step.position, step.path))
         }
         for link in after { emit(.setLinks([link]), at: start, step) }
-        liveCannot("links are changed", step.position)
+        for change in after { checkLive(change.link, step.position) }
         guard let end = ending(entry.duration, from: start) else { return start }
         for link in before { emit(.setLinks([link]), at: end, step) }
         return end

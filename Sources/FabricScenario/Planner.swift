@@ -119,6 +119,16 @@ struct Planner {
         plan.liveObstacles.append(what + (position.map { " (line \($0.line))" } ?? ""))
     }
 
+    /// The live host shapes links in user space, between real interfaces whose captures it judges.
+    mutating func checkLive(_ link: LinkProperties, _ position: DocumentPosition?) {
+        if link.corruptPartsPerMillion > 0 { liveCannot("packets are corrupted", position) }
+        if link.mtu > Self.largestLiveMTU {
+            liveCannot("a link takes packets of more than \(Self.largestLiveMTU) bytes", position)
+        }
+    }
+
+    static var largestLiveMTU: Int { 1500 }
+
     // MARK: World
 
     private mutating func readPlaces() {
@@ -132,14 +142,14 @@ struct Planner {
             scope.places[entry.name] = plan.places.count
             let link = properties(entry.value, over: .defaultWithin, entry.position, list.path)
             plan.places.append(PlannedPlace(name: entry.name, link: link, isShaped: !entry.value.isEmpty))
-            if !entry.value.isEmpty { liveCannot("the network within “\(entry.name)” is shaped", entry.position) }
+            checkLive(link, entry.position)
         }
     }
 
     private mutating func readLinks() {
         if let link = header.world.link {
             plan.defaultLink = properties(link.value, over: .defaultBetween, link.position, link.path)
-            if !link.value.isEmpty { liveCannot("links are shaped", link.position) }
+            checkLive(plan.defaultLink, link.position)
         }
         for link in header.world.links ?? [] {
             guard let (a, b) = placePair(link.value.between) else { continue }
@@ -149,7 +159,7 @@ struct Planner {
             }
             let whole = properties(link.value.link, over: plan.defaultLink, link.position, link.path)
             plan.links.append(PlannedLink(a: a, b: b, link: whole))
-            liveCannot("links are shaped", link.position)
+            checkLive(whole, link.position)
         }
         plan.links.sort { ($0.a, $0.b) < ($1.a, $1.b) }
     }

@@ -42,18 +42,32 @@ struct LivePlanTests {
         #expect(LivePlan.refusals(plan) == [refusal])
     }
 
+    @Test func `shaped links and changes to them are run`() throws {
+        let shaped = try scenario(
+            world:
+                "  link: { delay: 20ms, jitter: 5ms, loss: 1%, duplicate: 1%, reorder: 1%, rate: 2Mbit/s, mtu: 1280B }\n"
+        )
+        #expect(LivePlan.refusals(shaped).isEmpty && shaped.shapesLinks)
+        let changed = try scenario(
+            timeline: "  - { at: 1s, link: { between: [north, south], loss: 30%, for: 2s } }")
+        #expect(LivePlan.refusals(changed).isEmpty && changed.shapesLinks)
+        #expect(try !scenario().shapesLinks)
+        #expect(try scenario(world: "  links:\n    - { between: [north, south], delay: 9ms }\n").shapesLinks)
+    }
+
     @Test func `a file that is for the simulator only is refused`() throws {
         #expect(
             try LivePlan.refusals(scenario(hosts: "[simulator]")) == ["“hosts” does not name the live host"])
     }
 
-    @Test func `shaped links, many nodes, odd times and renewals are refused`() throws {
+    @Test func `corrupting links, many nodes, odd times and renewals are refused`() throws {
         func refusal(_ change: (inout Plan) -> Void) throws -> [String] {
             var plan = try scenario()
             change(&plan)
             return LivePlan.refusals(plan)
         }
-        #expect(try LivePlan.refusals(scenario(world: "  link: { loss: 1% }\n")).count == 1)
+        #expect(try LivePlan.refusals(scenario(world: "  link: { corrupt: 1% }\n")).count == 1)
+        #expect(try LivePlan.refusals(scenario(world: "  link: { mtu: 1501B }\n")).count == 1)
         #expect(try refusal { $0.nodes = Array(repeating: $0.nodes[0], count: 101) }.count == 1)
         #expect(try refusal { $0.cluster.heartbeat = .milliseconds(1500) }.count == 1)
         #expect(try refusal { $0.cluster.probe = .milliseconds(100) }.count == 1)

@@ -280,11 +280,16 @@ import Testing
 
     @Test func `what the live host can't do is refused when the file names it`() throws {
         let lossy = base.replacing("  nodes:\n", with: "  link: { loss: 1% }\n  nodes:\n")
-        #expect(try plan(lossy).hosts == [.simulator])
+        #expect(try plan(lossy).hosts == [.simulator, .live])
         #expect(try plan(base).hosts == [.simulator, .live])
-        let both = lossy.replacing("scenario: test", with: "scenario: test\nhosts: [simulator, live]")
+        let jumbo = base.replacing("  nodes:\n", with: "  link: { mtu: 9000B }\n  nodes:\n")
+        #expect(try plan(jumbo).hosts == [.simulator])
+        let corrupt = base.replacing("  nodes:\n", with: "  link: { corrupt: 1% }\n  nodes:\n")
+        #expect(try plan(corrupt).hosts == [.simulator])
+        let both = corrupt.replacing("scenario: test", with: "scenario: test\nhosts: [simulator, live]")
         #expect(
-            refusal(both).contains("the live host can't run this: links are shaped (line 6); leave that out, or “live”")
+            refusal(both).contains(
+                "the live host can't run this: packets are corrupted (line 6); leave that out, or “live”")
         )
     }
 

@@ -49,7 +49,7 @@ private func world(_ lines: String, steps: String = "") -> String {
         // The last of the properties named shows in the text.
         let last = change.split(separator: ", ").last!.replacing("{ ", with: "{").replacing(" }", with: "}")
         #expect(said.contains(last), "\(said)")
-        #expect(plan.hosts == [.simulator])
+        #expect(plan.hosts == (change.hasPrefix("corrupt") ? [.simulator] : [.simulator, .live]))
     }
 
     @Test func `what a link has can be taken away`() throws {
@@ -263,7 +263,7 @@ private func world(_ lines: String, steps: String = "") -> String {
 
     @Test func `what only the simulator does is refused when the file names the live host`() {
         for step in [
-            "swizzle: { nodes: all, for: 5s }", "readdress: { nodes: hub }", "link: { black-hole: 1000B }",
+            "swizzle: { nodes: all, for: 5s }", "readdress: { nodes: hub }", "link: { corrupt: 1% }",
         ] {
             let source = with("- at: 5s\n  \(step)").replacing("scenario: test", with: "scenario: test\nhosts: [live]")
             #expect(refusal(source).contains("the live host can't run this"), "\(step)")
