@@ -232,6 +232,9 @@ let package = Package(
                 name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
                 path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
             .executableTarget(
+                name: "SimulatorBenchmark", dependencies: ["FabricCore", "FabricScenario", "Simulator"],
+                path: "Benchmarks/SimulatorBenchmark", swiftSettings: strict),
+            .executableTarget(
                 name: "TunnelBenchmark", dependencies: ["FabricCore", "FabricCrypto", "FabricTunnel"],
                 path: "Benchmarks/TunnelBenchmark", swiftSettings: strict),
         ] + allTestTargets),

@@ -123,6 +123,8 @@ public final class ScenarioRun {
     /// Virtual time since the scenario's start; before that, zero.
     public var elapsed: Duration { max(.zero, world.now - start) }
     public var eventCount: UInt64 { world.eventCount }
+    /// The host of the control plane.
+    public var controlHost: HostID { control.host }
     public var traceHash: String { world.trace.hash.description }
 
     /// Runs to the end. `progress` is called at each observation, for display; it must not act on the world.

@@ -18,6 +18,11 @@ enum EventKind: UInt8 {
     case boot
     /// A step of the scenario; `payload` is the slot of its closure.
     case action
+
+    private static let names = [
+        "wake", "datagram", "stream packet", "stream timer", "disk completion", "timer", "boot", "action",
+    ]
+    var name: String { EventKind.names[Int(rawValue)] }
 }
 
 /// One pending event: 32 bytes, no references.

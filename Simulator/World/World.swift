@@ -72,6 +72,8 @@ public final class World {
     }
     /// Sees each datagram with what became of it, while a journal is kept.
     public var onDatagram: ((SentDatagram, UnsafeRawBufferPointer) -> Void)?
+    /// Called after every event with its kind and host, for measurements. It must not act on the world.
+    public var afterEventOfKind: ((String, HostID?) -> Void)?
 
     let queue = EventQueue()
     private let progress: UnsafeMutablePointer<Progress>
@@ -152,6 +154,9 @@ public final class World {
             if dispatch(event) {
                 progress.pointee.events &+= 1
                 if let afterEvent { afterEvent(self) }
+                if let afterEventOfKind {
+                    afterEventOfKind(event.kind.name, event.host >= 0 ? HostID(index: Int(event.host)) : nil)
+                }
             }
             if let journal { journal.eventEnded() }
             if progress.pointee.stopping { return .stopped }
