@@ -58,8 +58,11 @@ public struct PeerHealth: Hashable, Sendable {
         return true
     }
 
+    /// The path counts as up until then, if no echo comes; nil before the first.
+    public var upUntil: Instant? { lastEcho.map { planted(.pathUpForever) ? .distantFuture : $0 + upWindow } }
+
     public func isUp(at now: Instant) -> Bool {
-        guard let lastEcho else { return false }
-        return now - lastEcho <= upWindow || planted(.pathUpForever)
+        guard let upUntil else { return false }
+        return now <= upUntil
     }
 }
