@@ -59,7 +59,7 @@ struct Figures {
     var nodes = 0
     var peers = 0
     var held = false
-    /// CPU seconds to the steady stretch, of the steady stretch, and of the meter's stretch.
+    /// CPU seconds to the steady stretch, and of the steady stretch.
     var beforeSeconds = 0.0
     var steadySeconds = 0.0
     var steadyVirtual = 0.0
@@ -70,7 +70,8 @@ struct Figures {
     var resident: UInt64 = 0
     var peakResident: UInt64 = 0
     var rows: [EventRow] = []
-    var metered = 0.0
+    /// Nanoseconds of one step of the reference, during the steady stretch.
+    var pace = 0.0
 }
 
 /// User and system time of the process.
@@ -125,6 +126,39 @@ final class Meter {
     }
 }
 
+/// A fixed piece of work between the events: how fast the machine is now. It shares caches and cores with whatever else
+/// runs, so that CPU time alone says too much.
+struct Reference {
+    private(set) var seconds = 0.0
+    private(set) var slices = 0
+    private var states: (UInt64, UInt64, UInt64, UInt64) = (1, 2, 3, 4)
+
+    mutating func run() {
+        let began = Meter.now()
+        // Independent of each other, so that they fill the core: a neighbour on the same core shows.
+        for _ in 0..<Reference.steps {
+            Reference.step(&states.0)
+            Reference.step(&states.1)
+            Reference.step(&states.2)
+            Reference.step(&states.3)
+        }
+        precondition(states.0 != 0)
+        seconds += Double(Meter.now() - began) / 1e9
+        slices += 1
+    }
+
+    private static let steps = 100_000
+
+    @inline(__always) private static func step(_ state: inout UInt64) {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+    }
+
+    /// Nanoseconds per step.
+    var pace: Double { seconds * 1e9 / Double(max(1, slices)) / Double(Reference.steps) }
+}
+
 /// Runs a case to its end. `metered` adds the figures by kind of event, which cost time of their own.
 func measure(_ fabric: SteadyFabric, metered: Bool) throws -> Figures {
     var figures = Figures(nodes: fabric.nodes, peers: fabric.peers)
@@ -135,8 +169,12 @@ func measure(_ fabric: SteadyFabric, metered: Bool) throws -> Figures {
     let meter = Meter()
     let control = run.controlHost
     var steadyBegan: (cpu: Double, events: UInt64, handshakes: Int)?
+    var reference = Reference()
+    var looks = 0
     let verdict = run.run { run in
         if metered, run.world.afterEventOfKind != nil { meter.note("look of the judge", false) }
+        looks += 1
+        if steadyBegan != nil, !metered, looks % 40 == 0 { reference.run() }
         guard steadyBegan == nil, run.elapsed >= .seconds(SteadyFabric.steadyFrom) else { return }
         steadyBegan = (cpuSeconds(), run.eventCount, run.handshakes)
         guard metered else { return }
@@ -147,7 +185,8 @@ func measure(_ fabric: SteadyFabric, metered: Bool) throws -> Figures {
     guard let steadyBegan else { fatalError("the run ended early") }
     figures.held = verdict.held && run.troubles.isEmpty
     figures.beforeSeconds = steadyBegan.cpu - began
-    figures.steadySeconds = ended - steadyBegan.cpu
+    figures.steadySeconds = ended - steadyBegan.cpu - reference.seconds
+    figures.pace = reference.pace
     figures.steadyVirtual = Double(SteadyFabric.duration - SteadyFabric.steadyFrom)
     figures.steadyEvents = run.eventCount - steadyBegan.events
     figures.handshakes = (run.handshakes - steadyBegan.handshakes) / 2

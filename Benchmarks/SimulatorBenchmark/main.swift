@@ -36,6 +36,7 @@ func report(_ figures: Figures) {
     print("held \(figures.held)")
     print("before \(figures.beforeSeconds)")
     print("steady \(figures.steadySeconds)")
+    print("pace \(figures.pace)")
     print("events \(figures.steadyEvents)")
     print("handshakes \(figures.handshakes)")
     print("resident \(figures.resident - figures.residentBefore)")
@@ -57,6 +58,7 @@ func runCase(_ nodes: Int, _ peers: Int, metered: Bool) -> Figures {
         case "held": figures.held = words[1] == "true"
         case "before": figures.beforeSeconds = Double(words[1]) ?? 0
         case "steady": figures.steadySeconds = Double(words[1]) ?? 0
+        case "pace": figures.pace = Double(words[1]) ?? 0
         case "events": figures.steadyEvents = UInt64(words[1]) ?? 0
         case "handshakes": figures.handshakes = Int(words[1]) ?? 0
         case "resident": figures.resident = UInt64(words[1]) ?? 0
@@ -86,7 +88,7 @@ var missed: [String] = []
 
 @MainActor func growth(_ sizes: [Int]) -> [Figures] {
     show("Steady state, 4 peers: from \(SteadyFabric.steadyFrom) s to \(SteadyFabric.duration) s of virtual time\n")
-    line(["nodes", "events/s", "us/event", "us/node s", "x real time", "whole run s", "KiB/node", "peak MiB"])
+    line(["nodes", "events/s", "us/event", "us/node s", "x real time", "whole run s", "KiB/node", "peak MiB", "pace ns"])
     return sizes.map { nodes in
         let figures = runCase(nodes, 4, metered: false)
         let events = Double(figures.steadyEvents)
@@ -96,7 +98,7 @@ var missed: [String] = []
             fixed(figures.steadyVirtual / figures.steadySeconds, 1),
             fixed(figures.beforeSeconds + figures.steadySeconds, 1),
             fixed(Double(figures.resident) / 1024 / Double(nodes), 1),
-            fixed(Double(figures.peakResident) / 1_048_576, 0),
+            fixed(Double(figures.peakResident) / 1_048_576, 0), fixed(figures.pace, 2),
         ])
         if !figures.held { goal(false, "the expectations hold at \(nodes) nodes") }
         return figures

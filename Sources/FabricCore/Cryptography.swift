@@ -10,6 +10,8 @@ public protocol Cryptography: AnyObject {
     func ed25519Sign(seed: [UInt8], _ message: [UInt8]) throws(CryptographyError) -> [UInt8]
     func ed25519Verify(publicKey: [UInt8], signature: [UInt8], _ message: [UInt8]) -> Bool
 
+    /// A private key that is to be used more than once: its public key is worked out here and now.
+    func agreementKey(_ privateKey: [UInt8]) throws(CryptographyError) -> any AgreementKey
     /// RFC 7748.
     func x25519PublicKey(privateKey: [UInt8]) throws(CryptographyError) -> [UInt8]
     /// Throws `.lowOrderPoint` when the result is all zero.
@@ -30,8 +32,15 @@ public protocol Cryptography: AnyObject {
     func xchachaSeal(key: [UInt8], nonce: [UInt8], _ plaintext: [UInt8], authenticating: [UInt8]) -> [UInt8]
     func xchachaOpen(key: [UInt8], nonce: [UInt8], _ sealed: [UInt8], authenticating: [UInt8]) -> [UInt8]?
 
-    /// A key prepared for the packet path: its schedule and context are kept, so that sealing allocates nothing.
+    /// A key prepared for the packet path, so that sealing allocates nothing.
     func packetKey(_ key: [UInt8]) -> any PacketKey
+}
+
+/// An X25519 private key (RFC 7748), prepared.
+public protocol AgreementKey: AnyObject {
+    var publicKey: [UInt8] { get }
+    /// Throws `.lowOrderPoint` when the result is all zero.
+    func agree(with publicKey: [UInt8]) throws(CryptographyError) -> [UInt8]
 }
 
 /// ChaCha20-Poly1305 (RFC 8439) with a 64-bit counter as the nonce's last 8 bytes, little-endian, no associated data, in place.

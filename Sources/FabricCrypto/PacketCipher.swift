@@ -13,8 +13,9 @@ public protocol PacketCipher: AnyObject {
 /// OpenSSL's: every machine has it.
 public final class OpenSSLCipher: PacketCipher {
     public let name = "openssl"
+    private let contexts = PacketContexts()
     public init() {}
-    public func key(_ key: [UInt8]) -> any PacketKey { OpenSSLPacketKey(key) }
+    public func key(_ key: [UInt8]) -> any PacketKey { contexts.key(key) }
 }
 
 /// That of Intel's libipsec-mb (Debian: libipsec-mb1), about twice as fast for whole packets and far more so for small ones.

@@ -4,8 +4,9 @@ public import FabricCore
 /// The primitives as this machine has them: BLAKE2s and ChaCha20-Poly1305 from Debian's OpenSSL, the rest from
 /// swift-crypto.
 ///
-/// Contexts are kept and reused between calls, so an instance belongs to one thread at a time. So does each of its
-/// packet keys and each direction of one: a thread that seals and a thread that opens may share a packet key.
+/// Contexts are kept and reused between calls, so an instance belongs to one thread at a time. Its packet keys seal on
+/// one thread at a time, all of them, and open on one; these may be two others. A key that is let go is wiped, by a
+/// thread that may use it.
 public final class SystemCryptography: Cryptography {
     private let digests = BLAKE2sContext()
     private let sealing = ChaChaContext(direction: .seal)
@@ -54,26 +55,16 @@ public final class SystemCryptography: Cryptography {
 
     // MARK: X25519
 
+    public func agreementKey(_ privateKey: [UInt8]) throws(CryptographyError) -> any AgreementKey {
+        try X25519Key(privateKey)
+    }
+
     public func x25519PublicKey(privateKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        Array(try agreementKey(privateKey).publicKey.rawRepresentation)
+        try X25519Key(privateKey).publicKey
     }
 
     public func x25519(privateKey: [UInt8], publicKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        let key = try agreementKey(privateKey)
-        guard let peer = try? Curve25519.KeyAgreement.PublicKey(rawRepresentation: publicKey),
-            let secret = try? key.sharedSecretFromKeyAgreement(with: peer)
-        else { throw .malformedKey }
-        let bytes = secret.withUnsafeBytes { Array($0) }
-        // swift-crypto returns the all-zero secret of a low-order point as any other.
-        guard bytes.reduce(0, |) != 0 else { throw .lowOrderPoint }
-        return bytes
-    }
-
-    private func agreementKey(_ bytes: [UInt8]) throws(CryptographyError) -> Curve25519.KeyAgreement.PrivateKey {
-        guard bytes.count == 32, let key = try? Curve25519.KeyAgreement.PrivateKey(rawRepresentation: bytes) else {
-            throw .malformedKey
-        }
-        return key
+        try X25519Key(privateKey).agree(with: publicKey)
     }
 
     // MARK: BLAKE2s
@@ -107,4 +98,28 @@ public final class SystemCryptography: Cryptography {
     }
 
     public func packetKey(_ key: [UInt8]) -> any PacketKey { packetCipher.key(key) }
+}
+
+/// swift-crypto's key, which works out its public key when it is made: a third of what an agreement costs.
+final class X25519Key: AgreementKey {
+    private let key: Curve25519.KeyAgreement.PrivateKey
+    let publicKey: [UInt8]
+
+    init(_ bytes: [UInt8]) throws(CryptographyError) {
+        guard bytes.count == 32, let key = try? Curve25519.KeyAgreement.PrivateKey(rawRepresentation: bytes) else {
+            throw .malformedKey
+        }
+        self.key = key
+        publicKey = Array(key.publicKey.rawRepresentation)
+    }
+
+    func agree(with publicKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
+        guard let peer = try? Curve25519.KeyAgreement.PublicKey(rawRepresentation: publicKey),
+            let secret = try? key.sharedSecretFromKeyAgreement(with: peer)
+        else { throw .malformedKey }
+        let bytes = secret.withUnsafeBytes { Array($0) }
+        // swift-crypto returns the all-zero secret of a low-order point as any other.
+        guard bytes.reduce(0, |) != 0 else { throw .lowOrderPoint }
+        return bytes
+    }
 }

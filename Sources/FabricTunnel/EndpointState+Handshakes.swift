@@ -68,7 +68,7 @@ extension EndpointState {
     private mutating func staticStatic(_ peer: PeerPointer, _ domain: DomainPointer) -> [UInt8]? {
         if let known = peer.pointee.staticStatic { return known }
         peer.pointee.staticStatic = try? Handshake.staticStatic(
-            domain.pointee.identity, peer: peer.pointee.publicKey, cryptography)
+            domain.pointee.identity, peer: peer.pointee.publicKey)
         if peer.pointee.staticStatic == nil { counters[.weakKey] += 1 }
         return peer.pointee.staticStatic
     }

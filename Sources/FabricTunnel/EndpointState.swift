@@ -82,15 +82,16 @@ struct EndpointState: ~Copyable {
 
     mutating func addDomain(_ id: RoutingDomainID, _ privateKey: [UInt8], _ mtu: Int) -> DomainHandle? {
         guard domainHandle(id) == nil, mtu > 0, domains.count(where: { $0 != nil }) < limits.maximumDomains,
-            let publicKey = try? cryptography.x25519PublicKey(privateKey: privateKey),
-            !domains.contains(where: { $0?.pointee.identity.publicKey == publicKey })
+            let identity = try? Handshake.Identity(privateKey: privateKey, cryptography),
+            !domains.contains(where: { $0?.pointee.identity.publicKey == identity.publicKey })
         else { return nil }
+        let publicKey = identity.publicKey
         domainGeneration &+= 1
         let domain = DomainPointer.allocate(capacity: 1)
         domain.initialize(
             to: TunnelDomain(
                 id: id, generation: domainGeneration,
-                identity: Handshake.Identity(privateKey: privateKey, publicKey: publicKey),
+                identity: identity,
                 mac1Key: MessageMACs.mac1Key(of: publicKey, cryptography),
                 cookieKey: MessageMACs.cookieKey(of: publicKey, cryptography), mtu: mtu))
         if let free = domains.firstIndex(where: { $0 == nil }) {

@@ -8,13 +8,13 @@ private typealias V = HandshakeVectors
 
 @Suite struct HandshakeKnownAnswers {
     let cryptography = SystemCryptography()
-    let initiator = Handshake.Identity(privateKey: V.initiatorPrivate, publicKey: V.initiatorPublic)
-    let responder = Handshake.Identity(privateKey: V.responderPrivate, publicKey: V.responderPublic)
+    let initiator = try! Handshake.Identity(privateKey: V.initiatorPrivate, SystemCryptography())
+    let responder = try! Handshake.Identity(privateKey: V.responderPrivate, SystemCryptography())
 
     private func initiate() throws -> (HandshakeInitiation, Handshake.Initiated) {
         try Handshake.initiate(
             initiator, peer: V.responderPublic,
-            staticStatic: Handshake.staticStatic(initiator, peer: V.responderPublic, cryptography),
+            staticStatic: Handshake.staticStatic(initiator, peer: V.responderPublic),
             ephemeralPrivateKey: V.initiatorEphemeral, senderIndex: V.initiatorIndex,
             timestamp: TAI64N(bytes: V.timestamp)!, cryptography)
     }
@@ -24,7 +24,7 @@ private typealias V = HandshakeVectors
         #expect(initiation.bytesBeforeMACs == Array(V.initiation[..<116]))
         var opened = try Handshake.OpenedInitiation(HandshakeInitiation(V.initiation), responder, cryptography)
         #expect(opened.peer == V.initiatorPublic)
-        let staticStatic = try Handshake.staticStatic(responder, peer: opened.peer, cryptography)
+        let staticStatic = try Handshake.staticStatic(responder, peer: opened.peer)
         #expect(try opened.readTimestamp(staticStatic: staticStatic, cryptography).bytes == V.timestamp)
         let (response, ours) = try opened.respond(
             presharedKey: V.presharedKey, ephemeralPrivateKey: V.responderEphemeral, senderIndex: V.responderIndex,
@@ -66,7 +66,7 @@ private typealias V = HandshakeVectors
                     initiated, HandshakeResponse(forged), initiator, presharedKey: V.presharedKey, cryptography)
             }
         }
-        let staticStatic = try Handshake.staticStatic(responder, peer: V.initiatorPublic, cryptography)
+        let staticStatic = try Handshake.staticStatic(responder, peer: V.initiatorPublic)
         for offset in stride(from: 8, to: 116, by: 5) {
             var forged = V.initiation
             forged[offset] ^= 4

@@ -20,18 +20,20 @@ package enum Handshake {
     /// A static key pair of ours.
     package struct Identity {
         package let privateKey: [UInt8]
-        package let publicKey: [UInt8]
+        let key: any AgreementKey
+        package var publicKey: [UInt8] { key.publicKey }
 
-        package init(privateKey: [UInt8], publicKey: [UInt8]) {
+        /// Throws `weakKey` for a malformed key.
+        package init(privateKey: [UInt8], _ cryptography: any Cryptography) throws(Failure) {
             self.privateKey = privateKey
-            self.publicKey = publicKey
+            key = try prepare(privateKey, cryptography)
         }
     }
 
     /// What an initiator keeps until the response comes.
     package struct Initiated {
         package let senderIndex: UInt32
-        let ephemeralPrivateKey: [UInt8]
+        let ephemeral: any AgreementKey
         let state: SymmetricState
     }
 
@@ -44,10 +46,8 @@ package enum Handshake {
     }
 
     /// DH of both static keys; the same for every handshake of a pair, so callers keep it.
-    package static func staticStatic(_ identity: Identity, peer: [UInt8], _ cryptography: any Cryptography)
-        throws(Failure) -> [UInt8]
-    {
-        try agree(identity.privateKey, peer, cryptography)
+    package static func staticStatic(_ identity: Identity, peer: [UInt8]) throws(Failure) -> [UInt8] {
+        try agree(identity.key, peer)
     }
 
     package static func initiate(
@@ -55,19 +55,17 @@ package enum Handshake {
         timestamp: TAI64N, _ cryptography: any Cryptography
     ) throws(Failure) -> (HandshakeInitiation, Initiated) {
         var state = SymmetricState(responder: peer, cryptography)
-        let ephemeral = try publicKey(ephemeralPrivateKey, cryptography)
-        state.mixKey(ephemeral, cryptography)
-        state.mixHash(ephemeral, cryptography)
-        var key = state.mixKeyAndDerive(try agree(ephemeralPrivateKey, peer, cryptography), cryptography)
+        let ephemeral = try prepare(ephemeralPrivateKey, cryptography)
+        state.mixKey(ephemeral.publicKey, cryptography)
+        state.mixHash(ephemeral.publicKey, cryptography)
+        var key = state.mixKeyAndDerive(try agree(ephemeral, peer), cryptography)
         let encryptedStatic = state.encryptAndHash(identity.publicKey, key: key, cryptography)
         key = state.mixKeyAndDerive(staticStatic, cryptography)
         let encryptedTimestamp = state.encryptAndHash(timestamp.bytes, key: key, cryptography)
         let message = HandshakeInitiation(
-            senderIndex: senderIndex, ephemeral: ephemeral, encryptedStatic: encryptedStatic,
+            senderIndex: senderIndex, ephemeral: ephemeral.publicKey, encryptedStatic: encryptedStatic,
             encryptedTimestamp: encryptedTimestamp)
-        return (
-            message, Initiated(senderIndex: senderIndex, ephemeralPrivateKey: ephemeralPrivateKey, state: state)
-        )
+        return (message, Initiated(senderIndex: senderIndex, ephemeral: ephemeral, state: state))
     }
 
     /// An initiation whose sender's static key is read, but not yet proven: only the time stamp's key needs the
@@ -85,8 +83,7 @@ package enum Handshake {
             state = SymmetricState(responder: identity.publicKey, cryptography)
             state.mixKey(message.ephemeral, cryptography)
             state.mixHash(message.ephemeral, cryptography)
-            let key = state.mixKeyAndDerive(
-                try agree(identity.privateKey, message.ephemeral, cryptography), cryptography)
+            let key = state.mixKeyAndDerive(try agree(identity.key, message.ephemeral), cryptography)
             guard let peer = state.decryptAndHash(message.encryptedStatic, key: key, cryptography) else {
                 throw .notAuthentic
             }
@@ -112,14 +109,14 @@ package enum Handshake {
             presharedKey: [UInt8], ephemeralPrivateKey: [UInt8], senderIndex: UInt32, _ cryptography: any Cryptography
         ) throws(Failure) -> (HandshakeResponse, Session) {
             var state = state
-            let ephemeral = try publicKey(ephemeralPrivateKey, cryptography)
-            state.mixKey(ephemeral, cryptography)
-            state.mixHash(ephemeral, cryptography)
-            state.mixKey(try agree(ephemeralPrivateKey, remoteEphemeral, cryptography), cryptography)
-            state.mixKey(try agree(ephemeralPrivateKey, peer, cryptography), cryptography)
+            let ephemeral = try prepare(ephemeralPrivateKey, cryptography)
+            state.mixKey(ephemeral.publicKey, cryptography)
+            state.mixHash(ephemeral.publicKey, cryptography)
+            state.mixKey(try agree(ephemeral, remoteEphemeral), cryptography)
+            state.mixKey(try agree(ephemeral, peer), cryptography)
             let key = state.mixKeyAndHash(presharedKey, cryptography)
             let message = HandshakeResponse(
-                senderIndex: senderIndex, receiverIndex: remoteIndex, ephemeral: ephemeral,
+                senderIndex: senderIndex, receiverIndex: remoteIndex, ephemeral: ephemeral.publicKey,
                 encryptedNothing: state.encryptAndHash([], key: key, cryptography))
             let keys = state.split(cryptography)
             return (
@@ -138,8 +135,8 @@ package enum Handshake {
         var state = initiated.state
         state.mixKey(message.ephemeral, cryptography)
         state.mixHash(message.ephemeral, cryptography)
-        state.mixKey(try agree(initiated.ephemeralPrivateKey, message.ephemeral, cryptography), cryptography)
-        state.mixKey(try agree(identity.privateKey, message.ephemeral, cryptography), cryptography)
+        state.mixKey(try agree(initiated.ephemeral, message.ephemeral), cryptography)
+        state.mixKey(try agree(identity.key, message.ephemeral), cryptography)
         let key = state.mixKeyAndHash(presharedKey, cryptography)
         guard state.decryptAndHash(message.encryptedNothing, key: key, cryptography) != nil else {
             throw .notAuthentic
@@ -150,19 +147,19 @@ package enum Handshake {
             receiveKey: keys.fromResponder)
     }
 
-    private static func agree(_ privateKey: [UInt8], _ publicKey: [UInt8], _ cryptography: any Cryptography)
-        throws(Failure) -> [UInt8]
-    {
+    private static func agree(_ key: any AgreementKey, _ publicKey: [UInt8]) throws(Failure) -> [UInt8] {
         do {
-            return try cryptography.x25519(privateKey: privateKey, publicKey: publicKey)
+            return try key.agree(with: publicKey)
         } catch {
             throw .weakKey
         }
     }
 
-    private static func publicKey(_ privateKey: [UInt8], _ cryptography: any Cryptography) throws(Failure) -> [UInt8] {
+    private static func prepare(_ privateKey: [UInt8], _ cryptography: any Cryptography) throws(Failure)
+        -> any AgreementKey
+    {
         do {
-            return try cryptography.x25519PublicKey(privateKey: privateKey)
+            return try cryptography.agreementKey(privateKey)
         } catch {
             throw .weakKey
         }

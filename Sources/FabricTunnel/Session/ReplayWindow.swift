@@ -2,23 +2,23 @@ internal import FabricCore
 
 /// Which counters of a session have been received: a sliding window of 8,128 over a ring of bits (RFC 6479).
 ///
-/// The bits stand in memory of their own: a session is moved, its window is not.
+/// The first 64 counters need one word, and most sessions end before: the ring, in memory of its own, is made by the first
+/// counter behind them. A session is moved, its ring is not.
 package struct ReplayWindow: ~Copyable {
     static let bits: UInt64 = 8192
     /// One word of the ring is being cleared while the others are in use.
     package static let size = bits - 64
     private static let words = Int(bits / 64)
 
-    private let ring: UnsafeMutablePointer<UInt64>
+    /// Nil while `first` holds all that was received.
+    private var ring: UnsafeMutablePointer<UInt64>?
+    private var first: UInt64 = 0
     /// One more than the greatest counter received; 0 before the first.
     private var next: UInt64 = 0
 
-    package init() {
-        ring = .allocate(capacity: ReplayWindow.words)
-        ring.initialize(repeating: 0, count: ReplayWindow.words)
-    }
+    package init() {}
 
-    deinit { ring.deallocate() }
+    deinit { ring?.deallocate() }
 
     /// True when `counter` is neither behind the window nor received. It costs nothing next to decryption, so that a
     /// replayed packet is refused before.
@@ -26,6 +26,7 @@ package struct ReplayWindow: ~Copyable {
     package func admits(_ counter: UInt64) -> Bool {
         if counter >= next { return true }
         if planted(.replayWindowForgetsNewest), counter &+ 1 == next { return true }
+        guard let ring else { return first & (1 << counter) == 0 }
         guard next - counter <= ReplayWindow.size else { return false }
         return ring[word(counter)] & (1 << (counter & 63)) == 0
     }
@@ -33,6 +34,11 @@ package struct ReplayWindow: ~Copyable {
     /// Notes a counter that `admits` has passed and whose packet is authentic.
     @inline(__always)
     package mutating func insert(_ counter: UInt64) {
+        guard let ring = ring ?? makeRing(for: counter) else {
+            first |= 1 << counter
+            next = max(next, counter &+ 1)
+            return
+        }
         if counter >= next {
             // The words between the old top and the new one hold counters of a window ago.
             let from = next == 0 ? 0 : (next - 1) >> 6 + 1
@@ -44,6 +50,17 @@ package struct ReplayWindow: ~Copyable {
             next = counter &+ 1
         }
         ring[word(counter)] |= 1 << (counter & 63)
+    }
+
+    /// Nil while the counter fits the first word.
+    @inline(never)
+    private mutating func makeRing(for counter: UInt64) -> UnsafeMutablePointer<UInt64>? {
+        if counter < 64 { return nil }
+        let made = UnsafeMutablePointer<UInt64>.allocate(capacity: ReplayWindow.words)
+        made.initialize(repeating: 0, count: ReplayWindow.words)
+        made[0] = first
+        ring = made
+        return made
     }
 
     @inline(__always)
