@@ -88,7 +88,9 @@ var missed: [String] = []
 
 @MainActor func growth(_ sizes: [Int]) -> [Figures] {
     show("Steady state, 4 peers: from \(SteadyFabric.steadyFrom) s to \(SteadyFabric.duration) s of virtual time\n")
-    line(["nodes", "events/s", "us/event", "us/node s", "x real time", "whole run s", "KiB/node", "peak MiB", "pace ns"])
+    line([
+        "nodes", "events/s", "us/event", "us/node s", "x real time", "whole run s", "KiB/node", "peak MiB", "pace ns",
+    ])
     return sizes.map { nodes in
         let figures = runCase(nodes, 4, metered: false)
         let events = Double(figures.steadyEvents)
@@ -129,7 +131,8 @@ func memory(_ nodes: Int) -> (perNode: Double, perTunnelEnd: Double) {
 }
 
 let arguments = CommandLine.arguments.dropFirst()
-if let first = arguments.first, let nodes = Int(first), arguments.count >= 2, let peers = Int(arguments.dropFirst().first!)
+if let first = arguments.first, let nodes = Int(first), arguments.count >= 2,
+    let peers = Int(arguments.dropFirst().first!)
 {
     report(try measure(SteadyFabric(nodes: nodes, peers: peers), metered: arguments.last == "metered"))
     exit(0)

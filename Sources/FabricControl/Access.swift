@@ -14,6 +14,10 @@ struct NodeCaller {
     var snapshotHash: [UInt8]?
     var trustVersion: Int64
     var recordsVersion: Int64
+    /// As of its last heartbeat; nil before the first. Milliseconds.
+    var clockOffset: Int64?
+    /// When a heartbeat of it was last kept as history; nil before the first.
+    var heartbeatLoggedAt: Int64?
 }
 
 /// Where the certificate of a call stands among those that the node was given.
@@ -77,11 +81,13 @@ extension ControlPlane {
         let row = try call.transaction.first(
             """
             SELECT m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial,
-                i.previous_serial, c.trust_version, c.records_version, s.version, s.payload_hash
+                i.previous_serial, c.trust_version, c.records_version, s.version, s.payload_hash, h.clock_offset,
+                h.logged_at
             FROM cluster_memberships m
             JOIN clusters c ON c.id = m.cluster_id
             JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
             JOIN snapshots s ON s.cluster_id = m.cluster_id AND s.node_id = m.node_id
+            LEFT JOIN node_heartbeats h ON h.cluster_id = m.cluster_id AND h.node_id = m.node_id
             WHERE m.cluster_id = $1 AND m.node_id = $2
             """, [.id(cluster), .id(node)])
         guard let row else { throw Problem(.forbidden, "node \(node) is not a member of cluster \(cluster)") }
@@ -99,7 +105,9 @@ extension ControlPlane {
             key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
             standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new,
             snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
-            trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"))
+            trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"),
+            clockOffset: try row.optionalInteger("clock_offset"),
+            heartbeatLoggedAt: try row.optionalInteger("logged_at"))
     }
 
     /// Checks the chain that a client presented in its TLS handshake; call it once per connection.

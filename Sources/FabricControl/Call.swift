@@ -50,9 +50,19 @@ final class Call {
 
     /// The body, strictly.
     func body<Document: Decodable>(_ type: Document.Type) throws(Problem) -> Document {
+        try body { bytes throws(DocumentError) in try JSON.decode(type, from: bytes, limits: Self.bodyLimits) }
+    }
+
+    func body<Document: PlainDocument>(_ type: Document.Type) throws(Problem) -> Document {
+        try body { bytes throws(DocumentError) in try JSON.decode(type, from: bytes, limits: Self.bodyLimits) }
+    }
+
+    private func body<Document>(
+        _ decode: ([UInt8]) throws(DocumentError) -> Document
+    ) throws(Problem) -> Document {
         guard !request.http.body.isEmpty else { throw Problem(.malformedRequest, "the request needs a JSON body") }
         do throws(DocumentError) {
-            return try JSON.decode(type, from: request.http.body, limits: Self.bodyLimits)
+            return try decode(request.http.body)
         } catch {
             throw Problem(.malformedRequest, "\(error)")
         }
@@ -90,6 +100,10 @@ final class Call {
     }
 
     func reply(_ document: some Encodable) -> Outcome {
+        .reply(HTTPReply(status: 200, body: JSON.encodeOwn(document)))
+    }
+
+    func reply(_ document: some PlainDocument) -> Outcome {
         .reply(HTTPReply(status: 200, body: JSON.encodeOwn(document)))
     }
 

@@ -37,16 +37,23 @@ struct Route: Sendable {
 
 struct Router: Sendable {
     private let routes: [Route]
+    /// Those without placeholders, by path: most requests go to one of them.
+    private let fixed: [String: [Route]]
 
     static let longestPath = 512
 
-    init(_ routes: [Route]) { self.routes = routes }
+    init(_ routes: [Route]) {
+        self.routes = routes
+        let plain = routes.filter { !$0.pattern.contains { $0.hasPrefix("{") } }
+        fixed = Dictionary(grouping: plain) { "/" + $0.pattern.joined(separator: "/") }
+    }
 
     /// The route, and the segments that stand for its placeholders.
     func match(_ request: HTTPRequest) throws(Problem) -> (route: Route, segments: [String]) {
         guard request.path.utf8.count <= Self.longestPath, request.path.hasPrefix("/") else {
             throw Problem(.notFound, "there is nothing at this path")
         }
+        if let route = fixed[request.path]?.first(where: { $0.method == request.method }) { return (route, []) }
         let segments = request.path.dropFirst().split(separator: "/", omittingEmptySubsequences: false)
         var allowed: [String] = []
         for route in routes where route.pattern.count == segments.count {

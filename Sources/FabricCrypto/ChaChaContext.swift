@@ -188,7 +188,8 @@ final class OpenSSLPacketKey: PacketKey {
         self.number = number
         self.contexts = contexts
         state = .allocate(capacity: 1)
-        state.initialize(to: State(key: bytes.withUnsafeBytes { $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self) }))
+        state.initialize(
+            to: State(key: bytes.withUnsafeBytes { $0.loadUnaligned(as: (UInt64, UInt64, UInt64, UInt64).self) }))
     }
 
     /// Wipes the key, in the contexts too. It looks at those only where the key was used: another direction may be

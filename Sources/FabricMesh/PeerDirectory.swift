@@ -87,6 +87,8 @@ public struct PeerDirectory {
     public enum RecordOutcome: Hashable, Sendable {
         /// It is newer than what was known; the node's endpoints are these.
         case accepted(NodeID, [Endpoint])
+        /// It follows directly on what was known and says the same.
+        case renewed(NodeID, [Endpoint])
         case older
         case notAPeer
         case refused(String)
@@ -105,9 +107,11 @@ public struct PeerDirectory {
             guard claimed.endpoints.count <= PeerRecord.maximumEndpoints else { return .refused("too many endpoints") }
             let record = try envelope.open(
                 PeerRecord.self, keys: [members[index].admission.identityKey.bytes], threshold: 1, cryptography)
+            let known = members[index].record
+            let saysTheSame = known?.endpoints == record.endpoints && known?.sequence == record.sequence &- 1
             members[index].record = record
             members[index].recordEnvelope = envelope
-            return .accepted(record.node, record.endpoints)
+            return saysTheSame ? .renewed(record.node, record.endpoints) : .accepted(record.node, record.endpoints)
         } catch {
             return .refused("\(error)")
         }

@@ -55,13 +55,25 @@ extension NodeAgent {
     private func decode<Body: Decodable>(
         _ type: Body.Type, _ reply: HTTPReply, _ actions: inout [NodeAction]
     ) -> Body? {
+        decode(reply, &actions) { try JSON.decode(type, from: $0) }
+    }
+
+    private func decode<Body: PlainDocument>(
+        _ type: Body.Type, _ reply: HTTPReply, _ actions: inout [NodeAction]
+    ) -> Body? {
+        decode(reply, &actions) { try JSON.decode(type, from: $0) }
+    }
+
+    private func decode<Body>(
+        _ reply: HTTPReply, _ actions: inout [NodeAction], _ read: ([UInt8]) throws -> Body
+    ) -> Body? {
         guard reply.isSuccess else {
             let problem = try? JSON.decode(Problem.self, from: reply.body)
             actions.append(
                 .report(.controlFailed(problem.map { "\($0.title): \($0.detail)" } ?? "status \(reply.status)")))
             return nil
         }
-        do { return try JSON.decode(type, from: reply.body) } catch {
+        do { return try read(reply.body) } catch {
             actions.append(.report(.controlFailed("the control plane's answer can't be read: \(error)")))
             return nil
         }

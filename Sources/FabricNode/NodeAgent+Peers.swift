@@ -164,13 +164,17 @@ extension NodeAgent {
         peers = next
     }
 
-    /// True when the record was newer than what was known.
+    /// True when the record told something new, which is to be kept.
     func takeRecord(_ envelope: SignedEnvelope, _ now: Now, _ actions: inout [NodeAction]) -> Bool {
         guard directory != nil else { return false }
         switch directory!.take(envelope) {
         case .accepted(let node, let endpoints):
             takeEndpoints(endpoints, of: node, now)
             return true
+        case .renewed(let node, let endpoints):
+            // The record on disk says the same, and so do all between the two: nothing is lost with this one.
+            takeEndpoints(endpoints, of: node, now)
+            return false
         case .older, .notAPeer: return false
         case .refused(let why):
             actions.append(.report(.recordRefused(why)))

@@ -1,4 +1,5 @@
 public import FabricCore
+public import FabricDocument
 
 /// The bodies of the control API, by path. `docs/control-api.md` describes each call; unknown fields are refused.
 public enum ControlAPI {
@@ -412,7 +413,7 @@ extension ControlAPI {
 
 extension ControlAPI {
     /// `POST /v1/node/heartbeat`
-    public struct Heartbeat: Hashable, Sendable, Codable {
+    public struct Heartbeat: Hashable, Sendable, PlainDocument {
         /// Counts from 1 since the agent started.
         public var sequence: Int64
         public var appliedVersion: Int64
@@ -434,9 +435,35 @@ extension ControlAPI {
             self.clockMilliseconds = clockMilliseconds
             self.record = record
         }
+
+        public func write(to members: inout PlainWriter) -> Bool {
+            guard record == nil else { return false }
+            if let appliedHash { members.text("appliedHash", Base64URL.encode(appliedHash.bytes)) }
+            members.integer("appliedVersion", appliedVersion)
+            members.integer("clockMilliseconds", clockMilliseconds)
+            members.integer("peersUp", Int64(peersUp))
+            members.integer("sequence", sequence)
+            return true
+        }
+
+        public init?(plain members: PlainMembers) {
+            var appliedHash: Blob?
+            if let text = members.text("appliedHash") {
+                guard let bytes = Base64URL.decode(text) else { return nil }
+                appliedHash = Blob(bytes)
+            }
+            guard members.count == (appliedHash == nil ? 4 : 5),
+                let appliedVersion = members.integer("appliedVersion"),
+                let clockMilliseconds = members.integer("clockMilliseconds"), let peersUp = members.integer("peersUp"),
+                let sequence = members.integer("sequence")
+            else { return nil }
+            self.init(
+                sequence: sequence, appliedVersion: appliedVersion, appliedHash: appliedHash, peersUp: Int(peersUp),
+                clockMilliseconds: clockMilliseconds, record: nil)
+        }
     }
 
-    public struct HeartbeatReply: Hashable, Sendable, Codable {
+    public struct HeartbeatReply: Hashable, Sendable, PlainDocument {
         public var snapshotVersion: Int64
         public var clockMilliseconds: Int64
         /// When the next one is due.
@@ -451,6 +478,27 @@ extension ControlAPI {
             self.clockMilliseconds = clockMilliseconds
             self.intervalSeconds = intervalSeconds
             self.recordSequence = recordSequence
+        }
+
+        public func write(to members: inout PlainWriter) -> Bool {
+            members.integer("clockMilliseconds", clockMilliseconds)
+            members.integer("intervalSeconds", intervalSeconds)
+            if let recordSequence { members.integer("recordSequence", recordSequence) }
+            members.integer("snapshotVersion", snapshotVersion)
+            return true
+        }
+
+        public init?(plain members: PlainMembers) {
+            let recordSequence = members.integer("recordSequence")
+            guard members.count == (recordSequence == nil ? 3 : 4),
+                let clockMilliseconds = members.integer("clockMilliseconds"),
+                let intervalSeconds = members.integer("intervalSeconds"),
+                let snapshotVersion = members.integer("snapshotVersion")
+            else { return nil }
+            self.init(
+                snapshotVersion: snapshotVersion, clockMilliseconds: clockMilliseconds,
+                intervalSeconds: intervalSeconds,
+                recordSequence: recordSequence)
         }
     }
 

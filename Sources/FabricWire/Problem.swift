@@ -112,4 +112,8 @@ extension JSON {
     public static func encodeOwn(_ value: some Encodable) -> [UInt8] {
         do { return try encode(value) } catch { preconditionFailure("a document of ours can't be encoded: \(error)") }
     }
+
+    public static func encodeOwn(_ value: some PlainDocument) -> [UInt8] {
+        do { return try encode(value) } catch { preconditionFailure("a document of ours can't be encoded: \(error)") }
+    }
 }

@@ -201,6 +201,23 @@ import Testing
         return record
     }
 
+    @Test func `a record that only renews what is known writes nothing to disk, one that moves does`() throws {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        bench.isControlPlaneAway = true
+        bench.run(.seconds(5))
+        let known = try #require(a.agent.directory?.member(b.agent.nodeID!)?.record)
+        let before = a.file(.snapshot)
+        let renewed = try tell(known.endpoints.map(\.description), of: b, to: a, bench)
+        bench.run(.seconds(5))
+        #expect(renewed.sequence == known.sequence + 1)
+        #expect(a.agent.directory?.member(b.agent.nodeID!)?.record == renewed)
+        #expect(a.file(.snapshot) == before)
+        _ = try tell(["203.0.113.9:9"], of: b, to: a, bench)
+        bench.run(.seconds(5))
+        #expect(a.file(.snapshot) != before)
+    }
+
     @Test func `a newer record leaves a path that works, and moves the tunnel once it does not`() throws {
         let bench = try NodeBench()
         let (a, b) = try bench.joinPair()

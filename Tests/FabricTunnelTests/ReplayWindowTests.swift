@@ -33,6 +33,17 @@ private final class Window {
         }
     }
 
+    @Test(arguments: [0, 1, 62, 63, 64, 65, 200, 9000] as [UInt64])
+    func `What was received before a session outgrows its first 64 counters is still refused after`(_ next: UInt64) {
+        let window = Window()
+        for counter in stride(from: UInt64(0), to: 64, by: 3) where counter != next { window.insert(counter) }
+        window.insert(next)
+        for counter in UInt64(0)..<64 {
+            let isBehind = counter + ReplayWindow.size < next + 1
+            #expect(window.admits(counter) == (counter % 3 != 0 && counter != next && !isBehind))
+        }
+    }
+
     @Test func `The edges of the window are where they are said to be`() {
         let window = Window()
         window.insert(0)

@@ -29,9 +29,7 @@ extension ControlPlane {
 
     private func record(_ beat: ControlAPI.Heartbeat, offset: Int64, _ caller: NodeCaller, _ call: Call) throws {
         let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
-        let before = try call.transaction.first(
-            "SELECT clock_offset, logged_at FROM node_heartbeats WHERE cluster_id = $1 AND node_id = $2", id)
-        let wasSkewed = try before.map { isSkewed(try $0.integer("clock_offset")) } ?? false
+        let wasSkewed = caller.clockOffset.map(isSkewed) ?? false
         if wasSkewed != isSkewed(offset) {
             call.audit(
                 caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)",
@@ -40,7 +38,7 @@ extension ControlPlane {
         // In a ring of slots, the newest overwrites the oldest.
         let period = max(1, settings.heartbeatHistoryInterval.milliseconds)
         let slot = call.milliseconds / period
-        var loggedAt = try before?.integer("logged_at") ?? Int64.min
+        var loggedAt = caller.heartbeatLoggedAt ?? Int64.min
         if loggedAt == Int64.min || loggedAt / period != slot {
             loggedAt = call.milliseconds
             try call.transaction.execute(
