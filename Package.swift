@@ -9,6 +9,12 @@ let strict: [SwiftSetting] =
         .treatAllWarnings(as: .error),
     ] + (Context.environment["RAP_MUTANTS"] == nil ? [] : [.define("RAP_MUTANTS")])
 
+/// The parts of the page that a simulated run's report is made of.
+let reportPage: [Resource] = [
+    "report.html", "report.css", "report-model.js", "report-map.js", "report-time.js", "report-chart.js",
+    "report-events.js",
+].map { .embedInCode("Report/\($0)") }
+
 /// A library target of the product. Arrows between targets point one way; `Tests/ArchitectureTests` enforces it.
 func library(
     _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil, resources: [Resource] = []
@@ -177,12 +183,7 @@ let package = Package(
                     "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
                     "FabricNode", "FabricOperator", "FabricScenario", "FabricCrypto", "FabricIdentity",
                     "FabricStoreSQLite",
-                ], path: "Simulator",
-                resources: [
-                    "report.html", "report.css", "report-model.js", "report-map.js", "report-time.js",
-                    "report-chart.js",
-                    "report-events.js",
-                ].map { .embedInCode("Report/\($0)") }),
+                ], path: "Simulator", resources: reportPage),
 
             // For tests alone; no product links it.
             library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),

@@ -90,7 +90,7 @@ struct ReportData: Encodable {
         cuts = timeline.cuts
         times = recorder.times.map { "\(ReportTimeline.seconds($0))" }.joined(separator: ",")
         series = [:]
-        for entry in recorder.series { series[entry.name] = entry.values.map(Self.short).joined(separator: ",") }
+        for entry in recorder.curves { series[entry.name] = entry.values.map(Self.short).joined(separator: ",") }
         nodeChanges = recorder.nodeChanges.map { "\($0.sample),\($0.node),\($0.state.rawValue)" }.joined(separator: ",")
         pathChanges = recorder.pathChanges.map { "\($0.sample),\($0.from),\($0.to),\($0.state)" }.joined(separator: ",")
         missing = []

@@ -38,7 +38,7 @@ public final class ReportRecorder {
     private(set) var times: [Duration] = []
     private(set) var nodeChanges: [NodeChange] = []
     private(set) var pathChanges: [PathChange] = []
-    private(set) var series: [Series] = ReportRecorder.names.map { Series(name: $0, values: []) }
+    private(set) var curves: [Series] = ReportRecorder.names.map { Series(name: $0, values: []) }
     private(set) var changesTruncatedAt: Duration?
     private let interval: Duration
     private var states: [NodeState]
@@ -175,7 +175,7 @@ public final class ReportRecorder {
         add("datagrams", tally(.sent))
         add("cut", rate(network.partitionDropped, counters.partitionDropped))
         // What was cut is told apart; the rest was lost to lines, queues and hosts that were down.
-        add("lost", max(0, tally(.lost) - series[index(of: "cut")].values[times.count - 1]))
+        add("lost", max(0, tally(.lost) - curves[index(of: "cut")].values[times.count - 1]))
         add("events", rate(run.eventCount, events))
         events = run.eventCount
         counters = network
@@ -184,5 +184,5 @@ public final class ReportRecorder {
 
     private func index(of name: String) -> Int { Self.names.firstIndex(of: name)! }
 
-    private func add(_ name: String, _ value: Double) { series[index(of: name)].values.append(value) }
+    private func add(_ name: String, _ value: Double) { curves[index(of: name)].values.append(value) }
 }
