@@ -28,6 +28,9 @@ final class CheckedCryptography: Cryptography {
     func ed25519Verify(publicKey: [UInt8], signature: [UInt8], _ message: [UInt8]) -> Bool {
         base.ed25519Verify(publicKey: publicKey, signature: signature, message)
     }
+    func agreementKey(_ privateKey: [UInt8]) throws(CryptographyError) -> any AgreementKey {
+        try base.agreementKey(privateKey)
+    }
     func x25519PublicKey(privateKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
         try base.x25519PublicKey(privateKey: privateKey)
     }

@@ -5,20 +5,23 @@ internal import FabricTunnel
 /// Keys and time stamps are durable before they are used: otherwise a power cut makes the host a stranger to its own
 /// request, or makes its handshakes go back in time.
 struct DurableBeforeSent {
+    /// Stamps that would repeat are told apart by small steps.
+    static let slack = Duration.seconds(1)
+
     /// The floor that was durable when last read.
     private var floor: WallTime?
 
     mutating func booted() { floor = nil }
 
-    /// The node has sent a handshake with this stamp.
-    mutating func sentHandshake(_ stamp: TAI64N, in store: VirtualStateStore) -> String? {
+    /// The node, whose wall clock shows `now`, has sent a handshake with this stamp.
+    mutating func sentHandshake(_ stamp: TAI64N, at now: WallTime, in store: VirtualStateStore) -> String? {
         if let floor, stamp < TAI64N(floor) { return nil }
         // It may have been raised since.
-        return sentHandshake(stamp, floors: store.load("floors.json"))
+        return sentHandshake(stamp, at: now, floors: store.load("floors.json"))
     }
 
     /// The same, with the durable file at hand.
-    mutating func sentHandshake(_ stamp: TAI64N, floors: [UInt8]?) -> String? {
+    mutating func sentHandshake(_ stamp: TAI64N, at now: WallTime, floors: [UInt8]?) -> String? {
         guard let state = StateFiles.read(StateFiles.Floors.self, floors) else {
             floor = nil
             return "a handshake leaves before a floor of its time stamps is durable"
@@ -26,6 +29,11 @@ struct DurableBeforeSent {
         let durable = WallTime(nanoseconds: state.handshakeNanoseconds)
         floor = durable
         if stamp < TAI64N(durable) { return nil }
+        // A node that can't write goes on above its floor, as far as the clock has since the floor was written.
+        if let reservedAt = state.reservedAtNanoseconds, now.nanoseconds >= reservedAt {
+            let allowed = durable + .nanoseconds(now.nanoseconds - reservedAt) + Self.slack
+            if stamp <= TAI64N(allowed) { return nil }
+        }
         return "a handshake's time stamp is past the durable floor \(durable)"
     }
 
@@ -46,6 +54,7 @@ enum StateFiles {
         var wallNanoseconds: Int64
         var handshakeNanoseconds: Int64
         var recordSequence: Int64
+        var reservedAtNanoseconds: Int64?
     }
 
     struct Identity: Decodable {

@@ -190,7 +190,8 @@ final class SafetyChecks {
             guard trusts(actor.host) else { continue }
             // Taken out and put back: the optimiser of Swift 6.3 does not stand a closure within a change in place.
             var durable = nodes[actor.host.index]!.durable
-            let violation = durable.sentHandshake(stamp, in: world.store(of: actor.host))
+            let violation = durable.sentHandshake(
+                stamp, at: world.now(of: actor.host).wall, in: world.store(of: actor.host))
             nodes[actor.host.index]!.durable = durable
             judge(.durableBeforeSent, actor.host, violation)
         }

@@ -80,12 +80,12 @@ import Testing
         var rule = DurableBeforeSent()
         func file(_ json: String) -> [UInt8] { Array("rap-state 1 x\n\(json)".utf8) }
         let stamp = TAI64N(WallTime(seconds: 1000))
-        #expect(rule.sentHandshake(stamp, floors: nil)?.contains("before") == true)
+        #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: nil)?.contains("before") == true)
         func floors(_ seconds: Int) -> [UInt8] {
             file(#"{"wallNanoseconds":0,"handshakeNanoseconds":\#(seconds)000000000,"recordSequence":7}"#)
         }
-        #expect(rule.sentHandshake(stamp, floors: floors(900))?.contains("past") == true)
-        #expect(rule.sentHandshake(stamp, floors: floors(1900)) == nil)
+        #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: floors(900))?.contains("past") == true)
+        #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: floors(1900)) == nil)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: nil)?.contains("before") == true)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: "m")?.contains("other keys") == true)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: "n") == nil)
