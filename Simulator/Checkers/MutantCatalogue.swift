@@ -1,28 +1,21 @@
 #if DEBUG || RAP_MUTANTS
     public import FabricCore
 
-    /// The planted bugs, in words. They were chosen in two steps: those of the list below from the product's code alone, before
-    /// any safety rule was written; those of `forRules` later, to see each rule catch something.
+    /// The planted bugs, in words. They were chosen from the product's code alone, before any safety rule was written.
     public enum MutantCatalogue {
         public struct Entry: Sendable, Hashable {
             public var mutant: Mutant
             /// The case's name in kebab case.
             public var name: String
             public var sentence: String
-            /// Chosen before the rules were written.
-            public var isBlind: Bool
         }
 
         /// In the order of the cases.
         public static let all: [Entry] = Mutant.allCases.map { mutant in
-            Entry(
-                mutant: mutant, name: kebab("\(mutant)"), sentence: sentence(mutant),
-                isBlind: !forRules.contains(mutant))
+            Entry(mutant: mutant, name: kebab("\(mutant)"), sentence: sentence(mutant))
         }
 
         public static func named(_ name: String) -> Mutant? { all.first { $0.name == name }?.mutant }
-
-        static let forRules: Set<Mutant> = []
 
         private static func kebab(_ name: String) -> String {
             var result = ""

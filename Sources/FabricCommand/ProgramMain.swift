@@ -17,13 +17,14 @@ extension ParsableCommand {
         } catch {
             let code = exitCode(for: error)
             let isUsage = code == .validationFailure
+            let name = configuration.commandName ?? "\(self)"
             let text =
                 if let error = error as? ValidationError {
-                    "\(_commandName): \(error.message)"  // ours; the parser's own come with the usage
+                    "\(name): \(error.message)"  // ours; the parser's own come with the usage
                 } else if isUsage || code == .success {
                     fullMessage(for: error)
                 } else {
-                    "\(_commandName): \(error)"
+                    "\(name): \(error)"
                 }
             (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
             Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)

@@ -54,21 +54,9 @@ extension UDPSocket {
             incoming[index].base = slots.memory + index * ReceiveSlots.slotBytes
             incoming[index].length = ReceiveSlots.slotBytes
         }
-        let result = fabric_udp_receive(descriptor, incoming, UInt32(slots.capacity))
-        receiveCounters.calls += 1
-        guard result >= 0 else {
-            if result == -EAGAIN {
-                receiveCounters.wouldBlock += 1
-                return 0
-            }
-            guard !UDPSocket.isFatal(-result) else {
-                throw SystemError("receive from UDP \(localEndpoint)", code: -result)
-            }
-            receiveCounters.errors += 1
-            return 0
-        }
+        let result = try receiveIncoming(slots.capacity)
         var kept = 0
-        for index in 0..<Int(result) {
+        for index in 0..<result {
             let one = incoming + index
             guard one.pointee.endpoint.truncated == 0 else {
                 receiveCounters.truncated += 1
@@ -85,7 +73,7 @@ extension UDPSocket {
             kept += 1
         }
         slots.count = kept
-        return Int(result)
+        return result
     }
 
     /// Sends runs, each in one call to the kernel's stack. Returns how many datagrams were not taken: its queue was full, or

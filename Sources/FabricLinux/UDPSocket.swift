@@ -75,28 +75,32 @@ public final class UDPSocket {
             incoming[index].base = area.baseAddress
             incoming[index].length = area.count
         }
-        let result = fabric_udp_receive(descriptor, incoming, UInt32(batch.capacity))
-        receiveCounters.calls += 1
-        guard result >= 0 else {
-            if result == -EAGAIN {
-                receiveCounters.wouldBlock += 1
-                return 0
-            }
-            guard !UDPSocket.isFatal(-result) else {
-                throw SystemError("receive from UDP \(localEndpoint)", code: -result)
-            }
-            receiveCounters.errors += 1
-            return 0
-        }
-        for index in 0..<Int(result) {
+        let result = try receiveIncoming(batch.capacity)
+        for index in 0..<result {
             let isWhole = incoming[index].endpoint.truncated == 0
             if !isWhole { receiveCounters.truncated += 1 }
             batch[index].count = isWhole ? incoming[index].length : 0
             batch.setEndpoint(index, incoming[index].endpoint.endpoint)
         }
         receiveCounters.datagrams += UInt64(result)
-        batch.count = Int(result)
-        return Int(result)
+        batch.count = result
+        return result
+    }
+
+    /// Fills the first `capacity` places of `incoming`, which name their memory, and returns how many; 0 when there is
+    /// nothing, or for an error of one datagram (counted).
+    func receiveIncoming(_ capacity: Int) throws(SystemError) -> Int {
+        let result = fabric_udp_receive(descriptor, incoming, UInt32(capacity))
+        receiveCounters.calls += 1
+        if result >= 0 { return Int(result) }
+        if result == -EAGAIN {
+            receiveCounters.wouldBlock += 1
+        } else if UDPSocket.isFatal(-result) {
+            throw SystemError("receive from UDP \(localEndpoint)", code: -result)
+        } else {
+            receiveCounters.errors += 1
+        }
+        return 0
     }
 
     /// Sends the entries in use that are not empty, and returns how many entries are done with, from `first` on.

@@ -29,13 +29,12 @@ struct PlantedMutant: ParsableArguments {
         private struct Line: Encodable {
             var name: String
             var sentence: String
-            var blind: Bool
         }
 
         func run() throws {
             if json {
                 return try printJSON(
-                    MutantCatalogue.all.map { Line(name: $0.name, sentence: $0.sentence, blind: $0.isBlind) })
+                    MutantCatalogue.all.map { Line(name: $0.name, sentence: $0.sentence) })
             }
             for entry in MutantCatalogue.all { print("\(entry.name)\n    \(entry.sentence)") }
         }
