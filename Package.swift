@@ -50,8 +50,9 @@ let allTestTargets: [Target] = [
     tests(
         "FabricIdentityTests",
         ["FabricCore", "FabricIdentity", .product(name: "SwiftASN1", package: "swift-asn1")]),
-    tests("FabricStoreTests", ["FabricCore", "FabricStoreSQLite"]),
-    tests("FabricStorePostgresTests", ["FabricCore", "FabricStorePostgres", "FabricPostgresTestSupport"]),
+    tests(
+        "FabricStoreTests",
+        ["FabricCore", "FabricStoreSQLite", "FabricStorePostgres", "FabricPostgresTestSupport"]),
     tests(
         "FabricControlTests",
         [
@@ -65,7 +66,7 @@ let allTestTargets: [Target] = [
             "FabricOperator", "FabricNode", "FabricCrypto", "FabricIdentity", "FabricStoreSQLite",
         ]),
     tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
-    tests("FabricLinuxTests", ["FabricCore", "FabricLinux"]),
+    tests("FabricLinuxTests", ["FabricCore", "FabricPacket", "FabricLinux"]),
     tests("FabricCaptureTests", ["FabricCore", "FabricCapture", "FabricLinux"]),
     tests(
         "FabricRuntimeTests",

@@ -52,7 +52,7 @@ public struct DatagramBatch: ~Copyable {
     }
 
     /// The destination of an entry to be sent.
-    public mutating func setEndpoint(_ index: Int, _ endpoint: Endpoint) {
+    mutating func setEndpoint(_ index: Int, _ endpoint: Endpoint) {
         precondition(index >= 0 && index < capacity)
         endpoints[index] = endpoint
     }

@@ -103,33 +103,6 @@ public final class UDPSocket {
         return 0
     }
 
-    /// Sends the entries in use that are not empty, and returns how many entries are done with, from `first` on.
-    ///
-    /// It is fewer than asked for only when the kernel's queue is full; the caller may send the rest later or drop it.
-    @discardableResult
-    public func send(_ batch: borrowing DatagramBatch, from first: Int = 0) throws(SystemError) -> Int {
-        var next = first
-        while next < batch.count {
-            var pending = 0
-            var end = next
-            while end < batch.count {
-                let bytes = batch[end].bytes
-                if bytes.count > 0 {
-                    outgoing[pending].base = bytes.baseAddress
-                    outgoing[pending].length = bytes.count
-                    outgoing[pending].segment = 0
-                    outgoing[pending].endpoint = fabric_endpoint(batch.endpoint(end))
-                    pending += 1
-                }
-                end += 1
-            }
-            let done = try flush(pending)
-            guard done == pending else { return index(after: done, from: next, in: batch) - first }
-            next = end
-        }
-        return next - first
-    }
-
     /// Sends one datagram. False when the kernel's queue is full or the datagram was refused (counted).
     @discardableResult
     public func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint) throws(SystemError) -> Bool {
@@ -137,50 +110,28 @@ public final class UDPSocket {
         outgoing[0].length = bytes.count
         outgoing[0].segment = 0
         outgoing[0].endpoint = fabric_endpoint(destination)
-        let before = sendCounters.datagrams
-        _ = try flush(1)
-        return sendCounters.datagrams != before
+        while true {
+            let result = fabric_udp_send(descriptor, Int32(family.rawValue), outgoing, 1)
+            sendCounters.calls += 1
+            if result >= 0 {
+                sendCounters.datagrams += UInt64(result)
+                return result > 0
+            } else if result == -EAGAIN {
+                sendCounters.wouldBlock += 1
+                return false
+            } else if UDPSocket.isFatal(-result) {
+                throw SystemError("send to \(destination) from UDP \(localEndpoint)", code: -result)
+            } else if result != -EINTR {
+                sendCounters.errors += 1
+                sendCounters.lastError = -result
+                return false
+            }
+        }
     }
 
     @discardableResult
     public func send(_ packet: borrowing PacketBuffer, to destination: Endpoint) throws(SystemError) -> Bool {
         try send(UnsafeRawBufferPointer(packet.bytes), to: destination)
-    }
-
-    /// Hands `outgoing[..<pending]` to the kernel. Returns how many are done with; fewer when its queue is full.
-    private func flush(_ pending: Int) throws(SystemError) -> Int {
-        var done = 0
-        while done < pending {
-            let result = fabric_udp_send(
-                descriptor, Int32(family.rawValue), outgoing + done, UInt32(pending - done))
-            sendCounters.calls += 1
-            if result >= 0 {
-                done += Int(result)
-                sendCounters.datagrams += UInt64(result)
-            } else if result == -EAGAIN {
-                sendCounters.wouldBlock += 1
-                return done
-            } else if UDPSocket.isFatal(-result) {
-                throw SystemError("send from UDP \(localEndpoint)", code: -result)
-            } else if result != -EINTR {
-                // The refusal concerns the first of them; the others may have other destinations.
-                sendCounters.errors += 1
-                sendCounters.lastError = -result
-                done += 1
-            }
-        }
-        return done
-    }
-
-    /// The entry after `done` non-empty ones, counted from `first`.
-    private func index(after done: Int, from first: Int, in batch: borrowing DatagramBatch) -> Int {
-        var left = done
-        var index = first
-        while left > 0 || batch[index].count == 0 {
-            if batch[index].count > 0 { left -= 1 }
-            index += 1
-        }
-        return index
     }
 
     static func isFatal(_ code: Int32) -> Bool {
