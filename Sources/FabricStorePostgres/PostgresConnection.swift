@@ -80,27 +80,55 @@ final class PostgresConnection {
             "SET synchronous_commit = on", "SET statement_timeout = \(timeout)", "SET lock_timeout = \(timeout)",
             "SET idle_in_transaction_session_timeout = 60000", "SET standard_conforming_strings = on",
             "SET client_min_messages = warning",
+            // The server must notice as fast as we do that the connection is dead: until then our lock stays taken.
+            "SET tcp_keepalives_idle = 5", "SET tcp_keepalives_interval = 2", "SET tcp_keepalives_count = 3",
+            "SET tcp_user_timeout = 10000",
         ] { try command(statement) }
+        try checkDatabase(version)
+    }
+
+    /// Throws why statements would not mean in this database what they mean.
+    private func checkDatabase(_ version: Int) throws(PostgresFailure) {
+        // Other providers' rules are not told by the collation's name.
+        let provider = version >= 150_000 ? "d.datlocprovider::text" : "'c'"
         let row = try run(
             """
             SELECT d.datcollate AS collation, pg_encoding_to_char(d.encoding) AS encoding, d.datname AS name,
-                CASE WHEN $1 THEN pg_try_advisory_lock(1380011057, hashtext(current_schema())) END AS locked
+                \(provider) AS provider
             FROM pg_database d WHERE d.datname = current_database()
-            """, [.text(options.takesLock ? "true" : "false")]
+            """, []
         ) { result throws(PostgresFailure) in try result.rows() }[0]
         guard case .text(let collation) = row["collation"], case .text(let encoding) = row["encoding"],
-            case .text(let name) = row["name"]
+            case .text(let name) = row["name"], case .text(let provider) = row["provider"]
         else { throw PostgresFailure(.unavailable, "the server does not describe its database") }
-        guard ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(collation), encoding == "UTF8" else {
+        guard ["C", "POSIX", "C.UTF-8", "C.utf8"].contains(collation), provider == "c", encoding == "UTF8" else {
+            let rules = provider == "c" ? collation : "the rules of another library than libc"
             throw PostgresFailure(
                 .unavailable,
-                "database “\(name)” is in \(encoding) and sorts by \(collation); make one with "
+                "database “\(name)” is in \(encoding) and sorts by \(rules); make one with "
                     + "“createdb --encoding UTF8 --locale C --template template0 NAME”")
         }
-        guard row["locked"] == .integer(1) || !options.takesLock else {
-            throw PostgresFailure(
-                .unavailable, "another control plane uses database “\(name)”; one at a time may")
+    }
+
+    /// Takes the lock of the schema's one store, which lasts as long as the connection. Returns who has it, nil when taken.
+    func takeLock() throws(PostgresFailure) -> String? {
+        let answer = try run("SELECT pg_try_advisory_lock(1380011057, hashtext(current_schema())) AS taken", []) {
+            result throws(PostgresFailure) in try result.rows()
         }
+        if answer[0]["taken"] == .integer(1) { return nil }
+        let holders = try run(
+            """
+            SELECT a.pid AS pid, COALESCE(host(a.client_addr), 'this machine') AS host, a.application_name AS program
+            FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 1380011057
+                AND l.objid::bigint = hashtext(current_schema())::bigint & 4294967295
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """, []
+        ) { result throws(PostgresFailure) in try result.rows() }
+        guard case .integer(let pid) = holders.first?["pid"], case .text(let host) = holders.first?["host"],
+            case .text(let program) = holders.first?["program"]
+        else { return "somebody" }
+        return "\(program) on \(host), process \(pid) of the server,"
     }
 
     // MARK: Transactions

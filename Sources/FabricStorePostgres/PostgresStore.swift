@@ -7,7 +7,8 @@ internal import Glibc
 /// fails for a conflict, or because the connection ended before the commit was sent, is run again, at most
 /// `Options.attempts` times in all. When the connection ends between the commit and its answer, nobody knows:
 /// `StoreError.unknownOutcome`. A server that can't be reached is `.unavailable`; the next transaction tries again, but
-/// not more often than `Options.reconnectPause`, so that an outage costs callers no time.
+/// not more often than `Options.reconnectPause`; an attempt blocks for `Options.connectTimeout` at most, for each of the
+/// server's addresses.
 ///
 /// The database must be in UTF-8 and sort by bytes (`createdb --encoding UTF8 --locale C --template template0`), because
 /// statements compare and page by text; another one is refused. An advisory lock keeps a second store out of the same
@@ -28,6 +29,9 @@ public final class PostgresStore: Store {
         public var preparedStatements = 256
         /// Keeps a second store that takes the lock too out of the same schema.
         public var takesLock = true
+        /// How long to wait at the start for a lock that another store has. A host that lost power leaves its lock until
+        /// the server has noticed, about 11 s.
+        public var lockPatience = Duration.seconds(15)
 
         public init() {}
     }
@@ -52,7 +56,28 @@ public final class PostgresStore: Store {
         self.address = address
         self.random = random
         self.options = options
-        connection = try PostgresConnection(address: address, options: options)
+        connection = try connect(patience: options.lockPatience)
+    }
+
+    private func connect(patience: Duration) throws(StoreError) -> PostgresConnection {
+        let made = try PostgresConnection(address: address, options: options)
+        guard options.takesLock else { return made }
+        let start = Self.monotonic()
+        do throws(PostgresFailure) {
+            while let holder = try made.takeLock() {
+                guard Self.monotonic() - start < patience.nanoseconds else {
+                    throw PostgresFailure(
+                        .unavailable,
+                        "another control plane, \(holder) uses this database; one at a time may. If it is gone, the server "
+                            + "notices within 15 s")
+                }
+                usleep(100_000)
+            }
+        } catch {
+            made.close()
+            throw error.storeError
+        }
+        return made
     }
 
     public func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result {
@@ -121,7 +146,7 @@ public final class PostgresStore: Store {
             throw lastFailure.error
         }
         do throws(StoreError) {
-            let made = try PostgresConnection(address: address, options: options)
+            let made = try connect(patience: .zero)
             connection = made
             lastFailure = nil
             return made

@@ -107,7 +107,11 @@ extension FabricStoreTests {
         {
             let bench = try PostgresBench()
             let second = refusal { _ = try bench.connect() }
-            #expect(second?.description.contains("another control plane") == true, "\(String(describing: second))")
+            let server = try bench.store.transaction {
+                try $0.query("SELECT pg_backend_pid() AS pid", [])[0].integer("pid")
+            }
+            let words = "another control plane, rap-control on this machine, process \(server) of the server, uses"
+            #expect(second?.description.contains(words) == true, "\(String(describing: second))")
             let latin = refusal { _ = try PostgresStore(address: ScratchSchema.latin1, random: bench.random) }
             #expect(latin?.description.contains("is in LATIN1") == true, "\(String(describing: latin))")
             #expect(latin?.description.contains("createdb --encoding UTF8 --locale C") == true)
@@ -115,6 +119,16 @@ extension FabricStoreTests {
             #expect(away?.description.contains("no connection to PostgreSQL") == true)
             bench.store.close()
             #expect(throws: StoreError.unavailable("the store was closed")) { try bench.store.transaction { _ in } }
+        }
+
+        @Test func `a lock that its holder leaves is waited for at the start`() throws {
+            let bench = try PostgresBench()
+            try bench.store.transaction { _ = try $0.execute("SET idle_session_timeout = 300", []) }
+            let second = try bench.connect { $0.lockPatience = .seconds(60) }
+            #expect(try second.transaction { try $0.query("SELECT 1 AS a", [])[0].integer("a") } == 1)
+            // The first is kept out now, and says so each time.
+            #expect(
+                refusal { try bench.store.transaction { _ in } }?.description.contains("another control plane") == true)
         }
 
         @Test func `more statements than are kept prepared do no harm`() throws {
@@ -141,7 +155,9 @@ private struct PostgresBench {
         try store.transaction { transaction in for statement in statements { try transaction.execute(statement, []) } }
     }
 
-    func connect() throws -> PostgresStore { try schema.connect() }
+    func connect(options change: (inout PostgresStore.Options) -> Void = { _ in }) throws -> PostgresStore {
+        try schema.connect(options: change)
+    }
     /// A second session that sees the tables and does not take the lock.
     func otherConnection() throws -> PostgresStore { try schema.connect(takesLock: false) }
 }

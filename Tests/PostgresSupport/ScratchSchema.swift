@@ -46,6 +46,7 @@ public final class ScratchSchema {
         var options = PostgresStore.Options()
         options.takesLock = takesLock
         options.reconnectPause = .milliseconds(1)
+        options.lockPatience = .zero
         change(&options)
         return try PostgresStore(
             address: server! + "&options=-csearch_path%3D\(schema)", random: random, options: options)
