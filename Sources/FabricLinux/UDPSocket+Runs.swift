@@ -109,7 +109,7 @@ extension UDPSocket {
                 // The refusal concerns the first run. EIO: the device can't complete checksums, so no run will do. Others may
                 // be too large for the path, where single datagrams are fragmented.
                 if result == -EIO { canSegment = false }
-                if runs[next].count == 1, UDPSocket.isFatal(-result), result != -EINVAL {
+                if UDPSocket.isFatal(-result) {
                     throw SystemError("send from UDP \(localEndpoint)", code: -result)
                 }
                 lost += try sendSingly(runs[next])

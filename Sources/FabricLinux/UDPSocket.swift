@@ -134,7 +134,8 @@ public final class UDPSocket {
         try send(UnsafeRawBufferPointer(packet.bytes), to: destination)
     }
 
+    /// Not EINVAL: that is what a destination with port 0 gives.
     static func isFatal(_ code: Int32) -> Bool {
-        code == EBADF || code == ENOTSOCK || code == EFAULT || code == EINVAL
+        code == EBADF || code == ENOTSOCK || code == EFAULT
     }
 }

@@ -104,7 +104,7 @@ public struct PeerDirectory {
             if let known = members[index].record, known.sequence >= claimed.sequence, !planted(.olderRecordAccepted) {
                 return .older
             }
-            guard claimed.endpoints.count <= PeerRecord.maximumEndpoints else { return .refused("too many endpoints") }
+            guard claimed.hasUsableEndpoints else { return .refused("too many endpoints, or one with port 0") }
             let record = try envelope.open(
                 PeerRecord.self, keys: [members[index].admission.identityKey.bytes], threshold: 1, cryptography)
             let known = members[index].record

@@ -126,6 +126,7 @@ extension EndpointState {
 
     mutating func receive(_ datagram: inout PacketBuffer, from source: Endpoint, _ now: Now) -> ReceiveOutcome {
         lastNow = now
+        guard source.port != 0 else { return drop(.unanswerable) }
         let bytes = UnsafeRawBufferPointer(datagram.bytes)
         switch MessageType(datagram: bytes) {
         case .transportData: return receiveData(&datagram, from: source, now)

@@ -20,6 +20,8 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
     // Receiving.
     /// Too short, of an unknown type, or not of its type's length.
     case malformedMessage
+    /// From UDP port 0, where no answer can go (RFC 768).
+    case unanswerable
     case unknownReceiverIndex
     case invalidMAC1
     /// Under load, and without a valid mac2; a cookie reply was sent.
@@ -56,6 +58,7 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
         case .stagedExpired: "staged_expired"
         case .malformedInnerPacket: "malformed_inner_packet"
         case .malformedMessage: "malformed_message"
+        case .unanswerable: "unanswerable"
         case .unknownReceiverIndex: "unknown_receiver_index"
         case .invalidMAC1: "invalid_mac1"
         case .cookieRequired: "cookie_required"
@@ -93,7 +96,7 @@ public struct TunnelCounters: Equatable, Sendable {
     public internal(set) var sessionsEstablished: UInt64 = 0
     public internal(set) var handshakesGivenUp: UInt64 = 0
 
-    private var drops = InlineArray<24, UInt64>(repeating: 0)
+    private var drops = InlineArray<25, UInt64>(repeating: 0)
 
     public init() {}
 

@@ -147,4 +147,9 @@ public struct PeerRecord: SignedDocument, Hashable, Sendable {
         self.endpoints = endpoints
         self.lifetimeSeconds = lifetimeSeconds
     }
+
+    /// Few enough, and none with port 0, to which nothing can be sent.
+    public var hasUsableEndpoints: Bool {
+        endpoints.count <= PeerRecord.maximumEndpoints && endpoints.allSatisfy { $0.port != 0 }
+    }
 }

@@ -111,7 +111,9 @@ struct AgentCommand: ParsableCommand {
 
         private func advertised() throws -> [Endpoint] {
             let given: [Endpoint] = try advertise.map {
-                try converted($0, "--advertise", "an address and port, such as 192.0.2.1:51820")
+                try converted($0, "--advertise", "an address and a port of 1 or more, such as 192.0.2.1:51820") {
+                    Endpoint($0).flatMap { $0.port == 0 ? nil : $0 }
+                }
             }
             if let listen = Endpoint(listen), given.isEmpty,
                 listen.address == IPAddress(v4: 0) || listen.address == IPAddress(v6High: 0, low: 0)

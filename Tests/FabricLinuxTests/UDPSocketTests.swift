@@ -92,6 +92,15 @@ import Testing
         #expect(seen == [7, 9])
     }
 
+    @Test func `a destination with port 0 costs its own datagram alone`() throws {
+        let sender = try loopback()
+        let receiver = try loopback()
+        let lost = try send([([8], Endpoint("127.0.0.1:0")!), ([9], receiver.localEndpoint)], by: sender)
+        #expect(lost == 1 && sender.sendCounters.lastError == EINVAL)
+        var batch = DatagramBatch(capacity: 4, packetCapacity: 100)
+        try expectOne(receiver, &batch)
+    }
+
     @Test func `a datagram that does not fit is counted and left empty`() throws {
         let sender = try loopback()
         let receiver = try loopback()

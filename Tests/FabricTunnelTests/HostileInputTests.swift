@@ -43,6 +43,10 @@ import Testing
             let foreign = [UInt8(type)] + [UInt8](repeating: 0, count: 147)
             #expect(pair.harness.deliver(foreign, to: pair.b, from: pair.a.address) == .dropped(.malformedMessage))
         }
+        for datagram in corpus {
+            let unanswerable = Endpoint(address: pair.a.address.address, port: 0)
+            #expect(pair.harness.deliver(datagram, to: pair.b, from: unanswerable) == .dropped(.unanswerable))
+        }
         var reserved = corpus[3]
         reserved[2] = 1
         #expect(pair.harness.deliver(reserved, to: pair.b, from: pair.a.address) == .dropped(.malformedMessage))

@@ -170,7 +170,7 @@ extension ControlPlane {
         guard record.cluster == caller.key.cluster, record.node == caller.key.node else {
             throw Problem(.requestUnacceptable, "record: it is of another node")
         }
-        guard record.sequence >= 1, record.endpoints.count <= PeerRecord.maximumEndpoints,
+        guard record.sequence >= 1, record.hasUsableEndpoints,
             (1...Int64(86_400)).contains(record.lifetimeSeconds)
         else { throw Problem(.requestUnacceptable, "record: sequence, endpoints or lifetimeSeconds is out of range") }
         return record
