@@ -67,7 +67,7 @@ final class PacketDriver {
     /// What the kernel does, by the names that operators see.
     var offloads: [String] {
         var names: [String] = []
-        if counters.sendsRuns { names.append("udp-segment") }
+        if counters.sendsRuns, socket.canSegment { names.append("udp-segment") }
         if counters.receivesRuns { names.append("udp-gro") }
         for (offload, name) in [
             (TUNDevice.Offloads.checksum, "tun-checksum"), (.tcp, "tun-tcp"), (.udp, "tun-udp"),

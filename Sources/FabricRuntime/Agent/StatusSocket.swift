@@ -26,7 +26,7 @@ final class StatusSocket {
         }
     }
 
-    /// Answers those that wait. A reader that does not take the whole document at once gets what fits its buffer.
+    /// Answers those that wait. A reader that does not read gets what fits its buffer, and no more: packets wait meanwhile.
     func serve(_ document: [UInt8]) {
         for _ in 0..<Self.turnLimit {
             let connection = accept(descriptor, nil, nil)
@@ -34,7 +34,9 @@ final class StatusSocket {
             var offset = 0
             while offset < document.count {
                 let sent = document.withUnsafeBytes {
-                    send(connection, $0.baseAddress! + offset, $0.count - offset, Int32(MSG_NOSIGNAL))
+                    send(
+                        connection, $0.baseAddress! + offset, $0.count - offset,
+                        Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
                 }
                 if sent <= 0 { break }
                 offset += sent
