@@ -2,7 +2,8 @@ internal import CFabricCipher
 internal import CFabricOpenSSL
 public import FabricCore
 
-/// ChaCha20-Poly1305 for packets, as one library has it. An instance and its keys belong to one thread at a time.
+/// ChaCha20-Poly1305 for packets, as one library has it. All keys of an instance seal on one thread at a time, and open on
+/// one; these may be two.
 public protocol PacketCipher: AnyObject {
     /// What operators call it.
     var name: String { get }
@@ -21,38 +22,53 @@ public final class OpenSSLCipher: PacketCipher {
 /// That of Intel's libipsec-mb (Debian: libipsec-mb1), about twice as fast for whole packets and far more so for small ones.
 public final class MultiBufferCipher: PacketCipher {
     public let name = "ipsec-mb"
-    fileprivate let library: OpaquePointer
+    /// A manager serves one thread at a time, so each direction has its own.
+    fileprivate let sealing: OpaquePointer
+    fileprivate let opening: OpaquePointer
 
     /// Nil where the library is missing or of a version other than 1.3.
     public init?() {
-        guard let library = fabric_multibuffer_create() else { return nil }
-        self.library = library
+        guard let sealing = fabric_multibuffer_create() else { return nil }
+        guard let opening = fabric_multibuffer_create() else {
+            fabric_multibuffer_destroy(sealing)
+            return nil
+        }
+        self.sealing = sealing
+        self.opening = opening
     }
 
-    deinit { fabric_multibuffer_destroy(library) }
+    deinit {
+        fabric_multibuffer_destroy(sealing)
+        fabric_multibuffer_destroy(opening)
+    }
 
     public func key(_ key: [UInt8]) -> any PacketKey { MultiBufferPacketKey(self, key) }
 
     /// Whole arrays with associated data and any nonce, for vectors. Nil when it is not authentic.
-    func process(key: [UInt8], nonce: [UInt8], _ bytes: [UInt8], authenticating: [UInt8], sealing: Bool) -> [UInt8]? {
-        precondition(key.count == 32 && nonce.count == 12 && (sealing || bytes.count >= ChaChaContext.tagLength))
-        var result = sealing ? bytes + [UInt8](repeating: 0, count: ChaChaContext.tagLength) : bytes
+    func process(key: [UInt8], nonce: [UInt8], _ bytes: [UInt8], authenticating: [UInt8], sealing isSealing: Bool)
+        -> [UInt8]?
+    {
+        precondition(key.count == 32 && nonce.count == 12 && (isSealing || bytes.count >= ChaChaContext.tagLength))
+        var result = isSealing ? bytes + [UInt8](repeating: 0, count: ChaChaContext.tagLength) : bytes
         let count = result.count - ChaChaContext.tagLength
-        let work = sealing ? fabric_multibuffer_seal : fabric_multibuffer_open
-        guard work(library, key, nonce, authenticating, authenticating.count, &result, count) == 0 else { return nil }
-        return sealing ? result : Array(result[..<count])
+        let work = isSealing ? fabric_multibuffer_seal : fabric_multibuffer_open
+        guard work(isSealing ? sealing : opening, key, nonce, authenticating, authenticating.count, &result, count) == 0
+        else { return nil }
+        return isSealing ? result : Array(result[..<count])
     }
 }
 
 private final class MultiBufferPacketKey: PacketKey {
     private let cipher: MultiBufferCipher
-    private let library: OpaquePointer
+    private let sealing: OpaquePointer
+    private let opening: OpaquePointer
     private let key: UnsafeMutablePointer<UInt8>
 
     init(_ cipher: MultiBufferCipher, _ bytes: [UInt8]) {
         precondition(bytes.count == 32)
         self.cipher = cipher
-        library = cipher.library
+        sealing = cipher.sealing
+        opening = cipher.opening
         key = .allocate(capacity: 32)
         key.initialize(from: bytes, count: 32)
     }
@@ -64,14 +80,14 @@ private final class MultiBufferPacketKey: PacketKey {
 
     func seal(_ bytes: UnsafeMutableRawPointer, count: Int, counter: UInt64) {
         let done = ChaChaNonce(counter: counter).withBytes {
-            fabric_multibuffer_seal(library, key, $0, nil, 0, bytes.assumingMemoryBound(to: UInt8.self), count)
+            fabric_multibuffer_seal(sealing, key, $0, nil, 0, bytes.assumingMemoryBound(to: UInt8.self), count)
         }
         precondition(done == 0, "libipsec-mb failed to encrypt")
     }
 
     func open(_ bytes: UnsafeMutableRawPointer, count: Int, counter: UInt64) -> Bool {
         ChaChaNonce(counter: counter).withBytes {
-            fabric_multibuffer_open(library, key, $0, nil, 0, bytes.assumingMemoryBound(to: UInt8.self), count)
+            fabric_multibuffer_open(opening, key, $0, nil, 0, bytes.assumingMemoryBound(to: UInt8.self), count)
         } == 0
     }
 }
