@@ -54,22 +54,25 @@ public enum WireGuardMessage {
     }
 
     /// Linux shows datagrams that were sent in one call (UDP_SEGMENT) as one packet: transport messages of one size, the last
-    /// maybe shorter, with counters that follow one another where the session stays.
+    /// maybe shorter.
     private static func isRun(_ payload: UnsafeRawBufferPointer, _ tunnelMTUs: Set<Int>) -> Bool {
         guard payload.count >= 64 else { return false }
-        let counter = payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
-        let next = UInt64(littleEndian: counter) &+ 1
-        func isHeader(_ offset: Int) -> Bool {
-            payload[offset..<offset + 4].elementsEqual([4, 0, 0, 0])
+        return (32...payload.count - 32).contains { isTransport($0, tunnelMTUs) && isRun(payload, of: $0, tunnelMTUs) }
+    }
+
+    /// The counters of one session follow one another; a rekey may fall between two messages.
+    private static func isRun(
+        _ payload: UnsafeRawBufferPointer, of size: Int, _ tunnelMTUs: Set<Int>
+    ) -> Bool {
+        func receiver(_ offset: Int) -> UInt32 { payload.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self) }
+        func counter(_ offset: Int) -> UInt64 {
+            UInt64(littleEndian: payload.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self))
         }
-        let size = (32...payload.count - 32).first { offset in
-            isHeader(offset) && payload[offset + 4..<offset + 8].elementsEqual(payload[4..<8])
-                && UInt64(littleEndian: payload.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)) == next
-        }
-        guard let size, isTransport(size, tunnelMTUs) else { return false }
-        return stride(from: 0, to: payload.count, by: size).allSatisfy { offset in
-            let length = min(size, payload.count - offset)
-            return isTransport(length, tunnelMTUs) && isHeader(offset)
+        return stride(from: size, to: payload.count, by: size).allSatisfy { offset in
+            guard isTransport(min(size, payload.count - offset), tunnelMTUs),
+                payload[offset..<offset + 4].elementsEqual([4, 0, 0, 0])
+            else { return false }
+            return receiver(offset) != receiver(offset - size) || counter(offset) == counter(offset - size) &+ 1
         }
     }
 }

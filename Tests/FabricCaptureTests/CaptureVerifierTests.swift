@@ -72,6 +72,11 @@ import Testing
         let whole = verdict([Frames.udp(run)])
         #expect(whole.held && whole.count(.wireGuardTransport) == 1)
         #expect(!verdict([Frames.udp(run + [1])]).held)
+        // A rekey between the first two.
+        var rekeyed = message(7, 1452)
+        rekeyed[4] = 8
+        #expect(verdict([Frames.udp(rekeyed + message(0, 1452) + message(1, 96))]).held)
+        #expect(!verdict([Frames.udp(message(1, 1452) + message(3, 1452))]).held)
         var stranger = message(1, 1452) + message(2, 1452) + message(3, 1452)
         stranger[2 * 1452] = 7
         #expect(!verdict([Frames.udp(stranger)]).held)
