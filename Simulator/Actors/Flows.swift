@@ -96,7 +96,7 @@ struct FlowPacket {
     /// Whether the bytes are those that the packet was written with: its own length, the checksum, the canary.
     func matches(_ packet: UnsafeRawBufferPointer) -> Bool {
         guard Int(packet.load16(at: 4)) + 40 == packet.count,
-            InternetChecksum.ofUDP(inIPv6: packet, skippingChecksumField: true) == packet.load16(at: 46)
+            UDPInIPv6.checksum(of: packet, skippingChecksumField: true) == packet.load16(at: 46)
         else { return false }
         var offset = 64
         while offset + 8 <= packet.count {

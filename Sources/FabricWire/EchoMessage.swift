@@ -51,7 +51,7 @@ public struct EchoMessage: Hashable, Sendable {
             bytes[6] == 17, bytes.load16(at: 40) == Self.port, bytes.load16(at: 42) == Self.port,
             bytes.load16(at: 44) == UInt16(Self.packetBytes - 40), bytes.load32(at: 48) == 0x5241_5065,
             let kind = Kind(rawValue: bytes[52]), bytes.load32(at: 52) << 8 == 0, bytes.load16(at: 46) != 0,
-            InternetChecksum.ofUDP(inIPv6: bytes, skippingChecksumField: true) == bytes.load16(at: 46)
+            UDPInIPv6.checksum(of: bytes, skippingChecksumField: true) == bytes.load16(at: 46)
         else { return nil }
         self.kind = kind
         source = IPAddress(v6High: bytes.load64(at: 8), low: bytes.load64(at: 16))

@@ -33,14 +33,11 @@ public enum UDPInIPv6 {
     /// Call it when headers and payload stand.
     public static func writeChecksum(to packet: UnsafeMutableRawBufferPointer) {
         packet.store16(0, at: 46)
-        packet.store16(InternetChecksum.ofUDP(inIPv6: UnsafeRawBufferPointer(packet)), at: 46)
+        packet.store16(checksum(of: UnsafeRawBufferPointer(packet)), at: 46)
     }
-}
 
-/// RFC 1071.
-public enum InternetChecksum {
-    /// The UDP checksum of a whole IPv6 packet without extension headers; never 0.
-    public static func ofUDP(inIPv6 packet: UnsafeRawBufferPointer, skippingChecksumField: Bool = false) -> UInt16 {
+    /// The checksum (RFC 1071) of a whole packet; never 0.
+    public static func checksum(of packet: UnsafeRawBufferPointer, skippingChecksumField: Bool = false) -> UInt16 {
         var sum = UInt64(packet.count - 40) + 17
         var offset = 8
         while offset + 1 < packet.count {

@@ -100,7 +100,7 @@ import Testing
         for length in 48..<130 {
             var bytes = random.bytes(length)
             bytes[0] = 0x60
-            let computed = bytes.withUnsafeBytes { InternetChecksum.ofUDP(inIPv6: $0, skippingChecksumField: true) }
+            let computed = bytes.withUnsafeBytes { UDPInIPv6.checksum(of: $0, skippingChecksumField: true) }
             #expect(computed == checksum(bytes))
             #expect(computed != 0)
         }
@@ -114,7 +114,7 @@ import Testing
         let addresses = "fe800000000000000000000000000001fe800000000000000000000000000002"
         let datagram = "04d2162e00140000" + "68656c6c6f20776f726c6421"
         let bytes = try #require(Hex.decode(header + addresses + datagram))
-        let sum = bytes.withUnsafeBytes { InternetChecksum.ofUDP(inIPv6: $0) }
+        let sum = bytes.withUnsafeBytes { UDPInIPv6.checksum(of: $0) }
         var expected: UInt32 = 0
         for word in [
             0xFE80, 0x0001, 0xFE80, 0x0002, 0x0014, 0x0011, 0x04D2, 0x162E, 0x0014, 0x6865, 0x6C6C, 0x6F20, 0x776F,
