@@ -16,7 +16,7 @@ demo: ## build the simulator and run 300 nodes through ten minutes of trouble
 	@scripts/demo
 
 test: ## unit tests, scenario regressions, lint
-	@scripts/setup live
+	@scripts/setup live lint
 	@scripts/test
 
 regress: ## the scenario regression set alone
@@ -43,6 +43,7 @@ format: ## put all Swift files in form
 	@scripts/format
 
 lint: ## what CI refuses
+	@scripts/setup lint
 	@scripts/lint
 
 clean: ## remove what was built

@@ -38,14 +38,7 @@ struct Run: ParsableCommand {
         do {
             let isQuiet = quiet || json
             let options = LiveOptions(keep: keep, pcap: pcap)
-            let run: LiveRun
-            do {
-                run = try LiveRun(plan: plan, options: options) { if !isQuiet { say($0) } }
-            } catch {
-                complain("\(error)")
-                throw ExitCode(2)
-            }
-            let report = try run.run()
+            let report = try LiveRun(plan: plan, options: options) { if !isQuiet { say($0) } }.run()
             FileHandle.standardOutput.write(Data(json ? try JSON.encode(report) + [10] : Array(report.text.utf8)))
             if !report.held { throw ExitCode(1) }
         } catch let error as Interrupted {

@@ -24,7 +24,14 @@ struct DeterminismCheck {
         defer { try? FileManager.default.removeItem(at: folder) }
         let (a, b) = try runBoth(folder, entries: nil)
         if a.summary.traceHash == b.summary.traceHash, a.summary.events == b.summary.events {
-            let held = a.summary.held && b.summary.held
+            let held = a.summary.held
+            guard held == b.summary.held else {
+                return Outcome(
+                    isDeterministic: false, held: false,
+                    text:
+                        "\(plan.name), seed \(plan.seed): NOT DETERMINISTIC: \(a.summary.traceHash) in both processes, "
+                        + "which judge it differently: held in the \(held ? "first" : "second") alone")
+            }
             return Outcome(
                 isDeterministic: true, held: held,
                 text: "\(plan.name), seed \(plan.seed): \(a.summary.traceHash) in both processes, "
@@ -74,7 +81,7 @@ struct DeterminismCheck {
         run.0.waitUntilExit()
         guard let summary = try? JSONDecoder().decode(Summary.self, from: output) else {
             complain("a run of \(file) ended with status \(run.0.terminationStatus) and no report")
-            throw ExitCode(run.0.terminationStatus == 2 ? 2 : 1)
+            throw ExitCode(run.0.terminationReason == .exit && run.0.terminationStatus == 2 ? 2 : 4)
         }
         return (summary, try TraceFile(decoding: String(contentsOfFile: trace, encoding: .utf8)))
     }

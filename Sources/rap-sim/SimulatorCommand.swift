@@ -9,7 +9,8 @@ struct SimulatorCommand: ParsableCommand {
         commandName: "rap-sim",
         abstract: "Runs scenario files in the deterministic simulator.",
         discussion:
-            "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic.",
+            "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic, "
+            + "4 a run ended without a report.",
         subcommands: [
             Run.self, Check.self, Explain.self, Swarm.self, Shrink.self, SweepCommand.self, TraceCommand.self,
             ExplainPath.self, Debug.self,
