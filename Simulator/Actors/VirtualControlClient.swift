@@ -2,8 +2,9 @@ internal import FabricCore
 internal import FabricNode
 internal import FabricWire
 
-/// A virtual host's channel to the control plane: like the Linux client, it keeps one connection for ordinary requests and
-/// one for those that may be parked, and makes new ones as they are needed.
+/// A virtual host's channel to the control plane: it keeps a connection for ordinary requests and others for those that may be
+/// parked, and makes them as they are needed. Like the Linux client, it has one parked request on a connection: one that is
+/// made anew, because the first seems dead, does not go where that one went.
 final class VirtualControlClient {
     enum Outcome {
         case reply(UInt64, HTTPReply)
@@ -37,7 +38,10 @@ final class VirtualControlClient {
     private let server: Endpoint
     private let verifyServer: StreamVerifier
     private var identity: StreamIdentity?
+    /// Of ordinary requests, and then of each parked one.
     private var lanes = [Lane(), Lane()]
+    /// As in the Linux client.
+    static let longPolls = 8
 
     init(
         world: World, host: HostID, server: Endpoint, identity: StreamIdentity?, verifyServer: @escaping StreamVerifier
@@ -66,7 +70,7 @@ final class VirtualControlClient {
     }
 
     func send(_ request: HTTPRequest, number: UInt64, timeout: Duration) {
-        let index = request.parameter("wait") == nil ? 0 : 1
+        let index = request.parameter("wait") == nil ? 0 : freeLongPoll()
         let bytes = VirtualHTTP.encode(request, number: number)
         world.setTimer(host, after: timeout, token: number | Self.timerFlag)
         if lanes[index].stream == nil {
@@ -79,6 +83,14 @@ final class VirtualControlClient {
         } else {
             lanes[index].waiting.append((number, bytes))
         }
+    }
+
+    private func freeLongPoll() -> Int {
+        let free = lanes.indices.dropFirst().first { lanes[$0].sent.isEmpty && lanes[$0].waiting.isEmpty }
+        if let free { return free }
+        guard lanes.count <= Self.longPolls else { return 1 }
+        lanes.append(Lane())
+        return lanes.count - 1
     }
 
     /// Ends all connections, and what was under way on them.
