@@ -103,12 +103,10 @@ final class AgentActor: SimulatedHost {
         case .datagram(let source, _, let bytes):
             guard packets.buffer.assign(bytes) else { return }
             let observation = world.journal.map { _ in AgentObservation(agent) }
-            let taken: UInt64? = HandshakeOnce.isInitiation(bytes) ? agent.tunnelCounters.initiationsReceived : nil
+            let before = HandshakeOnce.isInitiation(bytes) ? agent.tunnelCounters : nil
             let outcome = agent.receive(&packets.buffer, from: source, now: now)
             if let observation, let journal = world.journal { observation.tellReceived(agent, journal) }
-            if let taken, agent.tunnelCounters.initiationsReceived > taken {
-                services.checks.tookInitiation(Array(bytes), self, agent)
-            }
+            if let before { services.checks.handledInitiation(bytes, self, agent, before) }
             perform(outcome, now)
         case .stream(let stream, let event):
             for outcome in client.handle(stream, event) {
@@ -135,6 +133,7 @@ final class AgentActor: SimulatedHost {
     }
 
     private func take(_ outcome: VirtualControlClient.Outcome, _ now: Now) {
+        services.checks.answered(self, outcome)
         switch outcome {
         case .reply(let number, let reply): agent?.handle(.replied(number, reply), now: now, into: &actions)
         case .failure(let number, let failure):

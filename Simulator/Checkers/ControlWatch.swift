@@ -62,7 +62,15 @@ final class ControlWatch {
             guard let body = try? JSON.decode(ControlAPI.NewJoinToken.self, from: request.http.body) else { return }
             asked[id] = .token(body, wall)
         case (.post, 6, "revocation"): asked[id] = .revocation(String(parts[4]))
-        case (.post, 6, "approval"), (.post, 6, "rejection"): asked[id] = .decision(String(parts[4]))
+        case (.post, 6, "approval"):
+            // The approver has signed; whether the answer leaves decides nothing.
+            if let body = try? JSON.decode(ControlAPI.Approval.self, from: request.http.body),
+                let admission = try? body.admission.unverified(Admission.self)
+            {
+                certificates.approved(admission.node.text)
+            }
+            asked[id] = .decision(String(parts[4]))
+        case (.post, 6, "rejection"): asked[id] = .decision(String(parts[4]))
         default: break
         }
     }
@@ -95,7 +103,6 @@ final class ControlWatch {
         case .decision(let id):
             guard let view = try? JSON.decode(ControlAPI.JoinRequestView.self, from: reply.body) else { return }
             replies.request(id, is: view.status)
-            if view.status == "approved" { certificates.approved(view.node.text) }
             decided("join request \(view.status)", id)
         case .proof(let id), .status(let id):
             guard let body = try? JSON.decode(ControlAPI.EnrolmentStatus.self, from: reply.body) else { return }

@@ -51,6 +51,9 @@ final class SafetyChecks {
         var snapshots = SnapshotForward()
         var initiations = HandshakeOnce()
         var durable = DurableBeforeSent()
+        var records = RecordsForward()
+        var work = LoadShed()
+        var failures = RetriesBounded()
     }
 
     init(world: World, cryptography: any Cryptography, certificates: any CertificateProvider) {
@@ -99,6 +102,9 @@ final class SafetyChecks {
         nodes[index]!.snapshots.booted()
         nodes[index]!.initiations.booted()
         nodes[index]!.durable.booted()
+        nodes[index]!.records.booted()
+        nodes[index]!.work.booted()
+        nodes[index]!.failures.booted()
         guard distrusted.contains(actor.host.index) else { return }
         nodes[index]!.snapshots.diskLost()
         handshakeTime.forget(actor.host.index)
@@ -197,8 +203,29 @@ final class SafetyChecks {
         }
     }
 
+    /// A node has handled an initiation; `before` are its counters from before.
+    func handledInitiation(
+        _ datagram: UnsafeRawBufferPointer, _ actor: AgentActor, _ agent: NodeAgent, _ before: TunnelCounters
+    ) {
+        let counters = agent.tunnelCounters
+        if LoadShed.counts(datagram, before, counters) {
+            let index = actor.host.index
+            let violation = nodes[index]!.work.worked(at: monotonic(of: actor.host))
+            judge(.loadShed, actor.host, violation)
+        }
+        if counters.initiationsReceived > before.initiationsReceived { tookInitiation(Array(datagram), actor, agent) }
+    }
+
+    /// A request of a node has come to something.
+    func answered(_ actor: AgentActor, _ outcome: VirtualControlClient.Outcome) {
+        guard RetriesBounded.isFailure(outcome) else { return }
+        let index = actor.host.index
+        let violation = nodes[index]!.failures.failed(at: monotonic(of: actor.host))
+        judge(.retriesBounded, actor.host, violation)
+    }
+
     /// A node has taken an initiation.
-    func tookInitiation(_ datagram: [UInt8], _ actor: AgentActor, _ agent: NodeAgent) {
+    private func tookInitiation(_ datagram: [UInt8], _ actor: AgentActor, _ agent: NodeAgent) {
         let index = actor.host.index
         let keys = nodes[index]!.keys.isEmpty ? agent.tunnelPublicKeys.map(\.key) : nodes[index]!.keys
         judge(.handshakeOnce, actor.host, nodes[index]!.initiations.took(datagram, keys: keys, cryptography))
@@ -231,6 +258,9 @@ final class SafetyChecks {
         for actor in agents {
             guard let agent = actor.agent else { continue }
             judge(.queuesBounded, actor.host, QueuesBounded.judge(agent.tunnelQueues))
+            let index = actor.host.index
+            let older = nodes[index]!.records.holds(agent.members.compactMap(\.record))
+            judge(.recordsForward, actor.host, older)
         }
         note(.keysEnd)
         let overdue = keysEnd.overdue { index in

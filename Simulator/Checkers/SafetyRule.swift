@@ -17,6 +17,9 @@ public enum SafetyRule: Int, CaseIterable, Hashable, Sendable {
     case auditAppendOnly
     case secretsStaySecret
     case queuesBounded
+    case recordsForward
+    case loadShed
+    case retriesBounded
 
     /// As reports name it.
     public var name: String {
@@ -38,6 +41,9 @@ public enum SafetyRule: Int, CaseIterable, Hashable, Sendable {
         case .auditAppendOnly: "audit-append-only"
         case .secretsStaySecret: "secrets-stay-secret"
         case .queuesBounded: "queues-bounded"
+        case .recordsForward: "records-forward"
+        case .loadShed: "load-shed"
+        case .retriesBounded: "retries-bounded"
         }
     }
 
@@ -65,6 +71,10 @@ public enum SafetyRule: Int, CaseIterable, Hashable, Sendable {
         case .auditAppendOnly: "the audit only grows, its hash chain holds, and what was decided stands in it"
         case .secretsStaySecret: "no private key, raw token or inner plaintext is on a link or in the database"
         case .queuesBounded: "every queue and table stays within its named limit"
+        case .recordsForward: "a node never goes by an older record of a peer than one that it has had"
+        case .loadShed:
+            "a node works on few handshakes of those who have not shown that they receive where they send from"
+        case .retriesBounded: "a node whose requests fail asks again at a bounded rate"
         }
     }
 }

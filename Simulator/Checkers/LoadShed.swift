@@ -1,0 +1,38 @@
+internal import FabricCore
+internal import FabricTunnel
+
+/// Who floods a node with handshakes costs it little: beyond the limit it works on those alone that carry a cookie, which
+/// shows that their sender receives where he sends from.
+///
+/// The product counts by the second, so that twice the limit may pass at the seam of two. Here it is a bucket of that size
+/// which empties at the limit's rate.
+struct LoadShed {
+    private static let perSecond = Int64(TunnelLimits.default.handshakesPerSecondBeforeCookies)
+    private static let deepest = 2 * perSecond
+
+    /// In units of a handshake.
+    private var level: Int64 = 0
+    private var since = Instant.zero
+
+    mutating func booted() { self = LoadShed() }
+
+    /// Whether the node did for this initiation what costs something, without a cookie to show.
+    static func counts(
+        _ datagram: UnsafeRawBufferPointer, _ before: TunnelCounters, _ after: TunnelCounters
+    ) -> Bool {
+        let refused: [DropReason] = [.invalidMAC1, .cookieRequired, .rateLimited]
+        return refused.allSatisfy { before[$0] == after[$0] } && !datagram.suffix(16).contains { $0 != 0 }
+    }
+
+    mutating func worked(at now: Instant) -> String? {
+        let each = 1_000_000_000 / Self.perSecond
+        let emptied = (now - since).nanoseconds / each
+        if emptied > 0 {
+            level = max(0, level - emptied)
+            since = since + .nanoseconds(emptied * each)
+        }
+        level += 1
+        return level <= Self.deepest
+            ? nil : "it works on more than \(Self.perSecond) handshakes a second and asks for no cookie"
+    }
+}
