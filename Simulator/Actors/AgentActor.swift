@@ -31,6 +31,8 @@ final class AgentActor: SimulatedHost {
     var flows: [FlowState] = []
     /// Reports that a person would look for, for traces of single runs.
     var onReport: ((AgentActor, NodeReport) -> Void)?
+    /// Who asks to join with the tunnel keys of another host; see `Attack.impostor`.
+    var claimedKeys: [TunnelKey] = []
     /// Lines of the key log, before the datagrams that they open. Set before the host boots.
     var onKeys: ((AgentActor, String) -> Void)?
 
@@ -178,7 +180,7 @@ final class AgentActor: SimulatedHost {
         switch action {
         case .request(let number, let request, let timeout):
             if let agent { services.checks.requested(self, agent, request) }
-            client.send(request, number: number, timeout: timeout)
+            client.send(claimingKeys(request), number: number, timeout: timeout)
         case .secureControlChannel(let security):
             self.security = security
             client.present(security.clientChain.isEmpty ? nil : StreamIdentity(chain: security.clientChain))

@@ -15,13 +15,13 @@ final class ControlActor: SimulatedHost {
         var remaining: Int
     }
 
-    private let world: World
-    private let services: ActorServices
+    let world: World
+    let services: ActorServices
     private let settings: ControlSettings
     /// Its own keys stand on a medium apart, which survives.
-    private let vault = MemoryKeyVault()
+    let vault = MemoryKeyVault()
     private(set) var host: HostID!
-    private var service: ControlService?
+    private(set) var service: ControlService?
     private var store: SQLiteStore?
     private var database: FaultyStore?
     /// The faults of its database, which outlast its crashes.
@@ -32,15 +32,19 @@ final class ControlActor: SimulatedHost {
     private var randomness: (SeededRandom, SeededRandom)?
     /// By name.
     private var backups: [String: DiskImage] = [:]
-    private var actions: [ControlService.Action] = []
+    var actions: [ControlService.Action] = []
     /// Which connection waits for the answer of a request. Looked up by key only, as are the next two.
-    private var waiting: [UInt64: Waiting] = [:]
+    private(set) var waiting: [UInt64: Waiting] = [:]
     private var nextRequest: UInt64 = 1
-    private var connections: [StreamID: Connection] = [:]
+    private(set) var connections: [StreamID: Connection] = [:]
     /// Answers on their way through the disk's latency, by timer token.
     private var delayed: [UInt64: (stream: StreamID, bytes: [UInt8])] = [:]
     private var nextToken: UInt64 = 1
     private var lostAnswers: [LostAnswers] = []
+    /// What it does in foreign hands; see ControlActor+Capture.swift.
+    var captures: [ControlCapture] = []
+    /// What it has sent before; kept only in runs in which it comes into foreign hands.
+    var past: ControlPast?
     /// Of each cluster; looked up by key only.
     private var roots: [ClusterID: [UInt8]] = [:]
     /// Why it is not up, when it should be.
@@ -49,13 +53,13 @@ final class ControlActor: SimulatedHost {
     /// SHA-256 of its root certificate.
     private(set) var pin: [UInt8]?
 
-    private struct Waiting {
+    struct Waiting {
         var stream: StreamID
         var number: UInt64
         var path: String
     }
 
-    private struct Connection {
+    struct Connection {
         var remote: Endpoint
         var peer: CertificateFacts?
         /// Requests without an answer, ascending.
@@ -210,6 +214,7 @@ final class ControlActor: SimulatedHost {
         case .received(let bytes):
             guard let connection = connections[stream] else { return }
             let (number, request) = VirtualHTTP.decodeRequest(bytes)
+            if lie(to: connection, on: stream, number, request) { return }
             let id = nextRequest
             nextRequest += 1
             waiting[id] = Waiting(stream: stream, number: number, path: request.path)
@@ -285,6 +290,7 @@ final class ControlActor: SimulatedHost {
         if world.pass(.answer, of: host, "\(reply.status) to \(entry.path)") { return }
         connections[entry.stream]?.open.removeAll { $0 == id }
         watch.answered(id, reply)
+        past?.keep(reply, path: entry.path, for: connections[entry.stream]?.peer)
         if reply.isSuccess, let lost = lostAnswers.firstIndex(where: { $0.kind == RequestKind(path: entry.path) }) {
             lostAnswers[lost].remaining -= 1
             if lostAnswers[lost].remaining == 0 { lostAnswers.remove(at: lost) }
@@ -292,9 +298,7 @@ final class ControlActor: SimulatedHost {
             world.streams.reset(entry.stream)
             return
         }
-        let token = nextToken
-        nextToken += 1
-        delayed[token] = (entry.stream, VirtualHTTP.encode(reply, number: entry.number))
+        let token = delay(reply, on: entry.stream, entry.number)
         guard let journal = world.journal else { return world.setTimer(host, after: latency, token: token) }
         journal.count(.transactions)
         let peer = world.streams.remote(entry.stream).flatMap { world.network.owner(of: $0.address) }?.index ?? -1
@@ -302,6 +306,22 @@ final class ControlActor: SimulatedHost {
             .transaction, host: host.index, peer: peer, "control plane answers \(reply.status) to \(entry.path)",
             outcome: "after \(latency.nanoseconds / 1000) µs of disk")
         journal.causing(transaction) { world.setTimer(host, after: latency, token: token) }
+    }
+
+    /// Keeps an answer until the timer with this token fires.
+    func delay(_ reply: HTTPReply, on stream: StreamID, _ number: UInt64) -> UInt64 {
+        let token = nextToken
+        nextToken += 1
+        delayed[token] = (stream, VirtualHTTP.encode(reply, number: number))
+        return token
+    }
+
+    /// A request that waits is answered by somebody else: the service hears that nobody wants its answer.
+    func takeAway(_ id: UInt64, now: Now) {
+        guard let entry = waiting.removeValue(forKey: id) else { return }
+        connections[entry.stream]?.open.removeAll { $0 == id }
+        watch.disconnected(id)
+        service?.handle(.disconnected(.init(id)), now: now, into: &actions)
     }
 
     private func release(_ token: UInt64) {

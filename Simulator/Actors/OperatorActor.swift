@@ -84,6 +84,17 @@ final class OperatorActor: SimulatedHost {
         }
     }
 
+    /// Disables the membership of nodes with these names that are members now, or enables it again.
+    func setMembership(_ names: [String], active: Bool) {
+        guard client != nil else { return }
+        let names = Set(names)
+        perform(calls.nodes(clusterID, PageQuery(limit: 1000))) { [unowned self] page in
+            for node in page.items where names.contains(node.name) {
+                perform(active ? calls.enable(node.id, in: clusterID) : calls.disable(node.id, in: clusterID)) { _ in }
+            }
+        }
+    }
+
     /// Who may admit, by what this person has signed.
     private(set) var trust: AdmittedPeersOnly.Trust?
 

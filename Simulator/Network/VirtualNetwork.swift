@@ -51,6 +51,8 @@ public final class VirtualNetwork {
     var unlinked = NetworkCounters()
     /// Sees each datagram as it leaves its sender, before any fault: source, destination, payload.
     public var tap: ((Instant, Endpoint, Endpoint, UnsafeRawBufferPointer) -> Void)?
+    /// Somebody on the path sees the same, with the sender's index; see `Attacker`. Nil but in runs that have one.
+    var eavesdropper: ((Int, Endpoint, Endpoint, UnsafeRawBufferPointer) -> Void)?
 
     init(world: World) {
         self.world = world
@@ -337,8 +339,11 @@ public final class VirtualNetwork {
 
     /// Sends a UDP datagram; what becomes of it, the sender does not learn.
     ///
-    /// The source address must be the host's own, or 0.0.0.0 for its primary one; from another the datagram goes nowhere.
-    func send(from: Int, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer) {
+    /// The source address must be the host's own, or 0.0.0.0 for its primary one; from another the datagram goes nowhere,
+    /// unless the sender is one who forges.
+    func send(
+        from: Int, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, isForger: Bool = false
+    ) {
         var source = source
         if source.address == IPAddress(v4: 0) { source.address = attachments[from].primary }
         let now = world.nowNanoseconds
@@ -346,8 +351,9 @@ public final class VirtualNetwork {
             .datagramSent, host: Int32(from), at: now,
             VirtualNetwork.digest(source, destination, bytes.count), bytes: bytes)
         tap?(Instant(nanoseconds: now), source, destination, bytes)
+        eavesdropper?(from, source, destination, bytes)
         let overhead = destination.address.family == .v4 ? 28 : 48
-        guard owns(from, source.address), source.address.family == destination.address.family else {
+        guard isForger || owns(from, source.address), source.address.family == destination.address.family else {
             return countUnroutable()
         }
         var to = -1

@@ -28,6 +28,8 @@ public final class ScenarioRun {
     let control: ControlActor
     let person: OperatorActor
     var agents: [AgentActor] = []
+    /// Nil in runs without attacks on the path.
+    private(set) var attacker: Attacker?
     let places: [PlaceID]
     let view: SimulationView
     /// World time at which the scenario's clock starts.
@@ -51,7 +53,7 @@ public final class ScenarioRun {
 
     /// What went wrong beyond broken expectations: the scenario could not be carried out as written.
     public var troubles: [String] {
-        (control.failure.map { [$0] } ?? []) + person.refusals.map { "operator: \($0)" }
+        (control.failure.map { [$0] } ?? []) + person.refusals.map { "operator: \($0)" } + control.idleCaptures
     }
 
     public init(plan: Plan, recording: Trace.Recording = Trace.Recording()) {
@@ -85,6 +87,10 @@ public final class ScenarioRun {
         }
         addAgents()
         addNATs()
+        attacker = makeAttacker()
+        if plan.steps.contains(where: { if case .attack(.captureControl) = $0.action { true } else { false } }) {
+            control.past = ControlPast()
+        }
         services.checks.trust = { [unowned person] in person.trust }
         world.start(control.host, at: .zero)
         world.start(person.host, at: .zero + .seconds(1))
@@ -196,13 +202,16 @@ public final class ScenarioRun {
         case .loseAnswers(let kind, let count): control.lose(kind, count)
         case .startFlow(let index): startFlow(index)
         case .hostFault(let fault): perform(fault)
+        case .attack(let attack): perform(attack)
+        case .setMembership(let nodes, let active):
+            person.setMembership(nodes.map { plan.nodes[$0].name }, active: active)
         }
     }
 
     /// Nodes that were switched on before their token existed.
     private var waitingForToken: [(node: Int, token: Int)] = []
 
-    private func enrol(_ node: Int, _ token: Int) {
+    func enrol(_ node: Int, _ token: Int) {
         guard enrolled.insert(node).inserted else { return }
         guard let joinToken = person.token(plan.tokens[token].name) else {
             waitingForToken.append((node, token))

@@ -1,4 +1,4 @@
-internal import FabricCore
+package import FabricCore
 
 /// Where the control plane's own secrets are kept, apart from its database: a 0600 file on Linux, memory that survives
 /// its crashes in the simulator. Few, small, written once.
@@ -24,14 +24,14 @@ public final class MemoryKeyVault: KeyVault {
 
 /// The control plane's keys. One master secret stands in the vault; every other secret is derived from it by
 /// HMAC-SHA256 over a purpose and, for a cluster's keys, the salt of its row. So no transaction has to span both.
-struct ControlKeys {
+package struct ControlKeys {
     private let master: [UInt8]
     private let cryptography: any Cryptography
 
     static let masterName = "master-secret"
 
     /// Makes the master secret on first use.
-    init(vault: any KeyVault, cryptography: any Cryptography, random: any RandomSource) throws(KeyVaultError) {
+    package init(vault: any KeyVault, cryptography: any Cryptography, random: any RandomSource) throws(KeyVaultError) {
         self.cryptography = cryptography
         if let stored = try vault.read(Self.masterName) {
             guard stored.count == 32 else { throw KeyVaultError("the master secret has \(stored.count) bytes, not 32") }
@@ -49,7 +49,7 @@ struct ControlKeys {
     /// Ed25519 seed of the issuing CA of the cluster whose row has this salt.
     func issuingSeed(salt: [UInt8]) -> [UInt8] { derive("issuing authority", salt) }
     /// Ed25519 seed of the key that signs the cluster's snapshots.
-    func snapshotSeed(salt: [UInt8]) -> [UInt8] { derive("snapshots", salt) }
+    package func snapshotSeed(salt: [UInt8]) -> [UInt8] { derive("snapshots", salt) }
     /// X25519 private key of the challenge of one join request.
     func challengeKey(_ request: JoinRequestID) -> [UInt8] { derive("challenge", Array(request.text.utf8)) }
     /// Ed25519 seeds of the control plane's own TLS identity.

@@ -48,7 +48,7 @@ public enum LivePlan {
     private static func obstacle(_ action: PlannedStep.Action) -> String? {
         switch action {
         case .createToken, .revokeToken, .enrol, .approve, .reject, .cut, .heal, .setLinks, .crash, .restart,
-            .stopControl, .startControl:
+            .stopControl, .startControl, .setMembership:
             nil
         case .moveClock: "clocks are moved"
         case .loseAnswers: "answers are lost"
@@ -56,6 +56,7 @@ public enum LivePlan {
         case .swizzle: "a swizzle draws from the seed"
         case .readdress: "addresses change"
         case .rebind: "NATs are rebound"
+        case .attack: "somebody attacks"
         case .hostFault: "hosts have faults that only the simulator makes"
         }
     }

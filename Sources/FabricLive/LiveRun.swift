@@ -225,6 +225,8 @@ public final class LiveRun {
             try startThoseWithTokens()
         case .approve(let nodes): desk.add(.approve(nodes.map { plan.nodes[$0].name }))
         case .reject(let nodes): desk.add(.reject(nodes.map { plan.nodes[$0].name }))
+        case .setMembership(let nodes, let active):
+            desk.add(.setMembership(nodes.map { plan.nodes[$0].name }, active: active))
         case .cut(let partition): try network.cut(partition)
         case .heal(let identifiers): try network.heal(identifiers)
         case .setLinks(let links): try network.setLinks(links)
@@ -248,7 +250,7 @@ public final class LiveRun {
             try network.setControlSilent(false)
             try startControl()
             desk.setControlRuns(true)
-        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault:
+        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault, .attack:
             preconditionFailure("LivePlan.refusals lets no such step through")
         }
     }

@@ -16,6 +16,8 @@ final class OperatorDesk: Sendable {
         /// The requests of nodes with these names that wait when the job is done.
         case approve([String])
         case reject([String])
+        /// Of nodes with these names that are members when the job is done.
+        case setMembership([String], active: Bool)
     }
 
     /// What the control plane's lists say, by the plan's indices; what was heard last while it can't be asked.
@@ -137,6 +139,10 @@ final class OperatorDesk: Sendable {
         case .reject(let names):
             for request in try program.joinRequests(status: "pending") where names.contains(request.name) {
                 try program.reject(request, reason: "rejected by the scenario")
+            }
+        case .setMembership(let names, let active):
+            for node in try program.nodes() where names.contains(node.name) {
+                try program.setMembership(of: node, active: active)
             }
         }
     }

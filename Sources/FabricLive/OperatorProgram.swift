@@ -51,6 +51,10 @@ struct OperatorProgram: Sendable {
         _ = try call(["join", "reject", cluster, request.id.text, "--reason", reason])
     }
 
+    func setMembership(of node: ControlAPI.NodeView, active: Bool) throws(Failure) {
+        _ = try call(["node", active ? "enable" : "disable", cluster, node.id.text])
+    }
+
     func nodes() throws(Failure) -> [ControlAPI.NodeView] { try list(["node", "list", cluster]) }
 
     func audit(after: Int64) throws(Failure) -> [ControlAPI.AuditEvent] {

@@ -44,6 +44,10 @@ enum FormatKeys {
             ("database", keys(DatabaseEntry.CodingKeys.self)),
             ("backup", keys(BackupEntry.CodingKeys.self)),
             ("crashAt", keys(CrashAtEntry.CodingKeys.self)),
+            ("replay", keys(ReplayEntry.CodingKeys.self)),
+            ("flood", keys(FloodEntry.CodingKeys.self)),
+            ("captureControl", keys(CaptureEntry.CodingKeys.self)),
+            ("impostor", keys(ImpostorEntry.CodingKeys.self)),
             (
                 "expectation",
                 keys(ExpectationEntry.FormKeys.self) + keys(ExpectationEntry.CodingKeys.self)

@@ -211,6 +211,9 @@ public struct PlannedStep: Sendable, Hashable {
         /// Index into `Plan.flows`.
         case startFlow(Int)
         case hostFault(HostFault)
+        case attack(Attack)
+        /// The operator disables the membership of these nodes, or enables it again; of those that are members then.
+        case setMembership(nodes: [Int], active: Bool)
     }
 }
 

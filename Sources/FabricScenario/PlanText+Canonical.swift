@@ -81,6 +81,8 @@ extension PlanText {
         case .moveClock(let set, let jump): return "clock: {nodes: \(selector(set)), jump: \(Span(jump))}"
         case .loseAnswers(let kind, let count): return "lose-answers: {request: \(kind.rawValue), count: \(count)}"
         case .hostFault(let fault): return hostFault(fault)
+        case .attack(let attack): return self.attack(attack)
+        case .setMembership(let list, let active): return "\(active ? "enable" : "disable"): {nodes: \(selector(list))}"
         case .startFlow(let index):
             let flow = plan.flows[index]
             let ends =

@@ -44,6 +44,9 @@ extension Planner {
             case .revokeToken(let token): plan.steps[index].action = .revokeToken(tokenNumbers[token]!)
             case .enrol(let nodes, let token):
                 plan.steps[index].action = .enrol(nodes: nodes, token: tokenNumbers[token]!)
+            case .attack(.impostor(var impostor)):
+                impostor.token = tokenNumbers[impostor.token]!
+                plan.steps[index].action = .attack(.impostor(impostor))
             case .startFlow(let flow): plan.steps[index].action = .startFlow(flowNumbers[flow]!)
             case .cut(var cut):
                 cut.id = partitionNumbers[cut.id]!

@@ -160,6 +160,10 @@ extension Planner {
             liveCannot("addresses change", step.position)
         case .rebind(let entry): addRebind(entry, step, start)
         case .hostFault(let entry): return addHostFault(entry, step, start)
+        case .attack(let entry): return addAttack(entry, step, start)
+        case .disable(let entry):
+            emit(.setMembership(nodes: select(entry.nodes), active: false), at: start, step)
+        case .enable(let entry): emit(.setMembership(nodes: select(entry.nodes), active: true), at: start, step)
         }
         return start + spread
     }
@@ -237,7 +241,7 @@ extension Planner {
         emit(.createToken(plan.tokens.count - 1), at: time, step)
     }
 
-    private mutating func token(_ name: Located<String>) -> Int? {
+    mutating func token(_ name: Located<String>) -> Int? {
         if let index = plan.tokens.firstIndex(where: { $0.name == name.value }) { return index }
         let mend = NearestName.mend(name.value, among: plan.tokens.map(\.name), noun: "token before this step")
         refuse(name, "there is no token “\(name.value.prefix(40))” in the steps before; \(mend)")
@@ -411,6 +415,18 @@ extension Planner {
             // A crash of the process is a crash.
             if case .hostFault(.kill(let set)) = action {
                 action = set.control ? .stopControl : .crash(nodes: set.nodes)
+            }
+            // An impostor is switched on like any other, with keys of a node that has made some.
+            if case .attack(.impostor(let impostor)) = action {
+                if let victim = first([impostor.keysOf], not: .running) {
+                    refused("“\(victim)” does not run at \(Span(step.time)), so it has no keys to be known")
+                }
+                if states[impostor.node] != .off {
+                    refused(
+                        "“\(plan.nodes[impostor.node].name)” is switched on before \(Span(step.time)), with keys of its own"
+                    )
+                }
+                action = .enrol(nodes: [impostor.node], token: impostor.token)
             }
             switch action {
             case .createToken(let token): created[token] = true

@@ -44,6 +44,9 @@ enum ActionEntry: Decodable, Sendable {
     case readdress(ReaddressEntry)
     case rebind(RebindEntry)
     case hostFault(HostFaultEntry)
+    case attack(AttackEntry)
+    case disable(NodesEntry)
+    case enable(NodesEntry)
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case token
@@ -63,6 +66,9 @@ enum ActionEntry: Decodable, Sendable {
         case backUpControl = "backup-control"
         case restoreControl = "restore-control"
         case crashAt = "crash-at"
+        case replay, flood, impostor
+        case captureControl = "capture-control"
+        case disable, enable
     }
 
     init(from decoder: any Decoder) throws {
@@ -102,6 +108,12 @@ enum ActionEntry: Decodable, Sendable {
         case .backUpControl: self = .hostFault(.backUp(try decode(BackupEntry.self)))
         case .restoreControl: self = .hostFault(.restore(try decode(BackupEntry.self)))
         case .crashAt: self = .hostFault(.crashAt(try decode(CrashAtEntry.self)))
+        case .replay: self = .attack(.replay(try decode(ReplayEntry.self)))
+        case .flood: self = .attack(.flood(try decode(FloodEntry.self)))
+        case .impostor: self = .attack(.impostor(try decode(ImpostorEntry.self)))
+        case .captureControl: self = .attack(.captureControl(try decode(CaptureEntry.self)))
+        case .disable: self = .disable(try decode(NodesEntry.self))
+        case .enable: self = .enable(try decode(NodesEntry.self))
         }
     }
 }

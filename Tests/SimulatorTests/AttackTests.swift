@@ -1,0 +1,92 @@
+import FabricCore
+import FabricScenario
+import FabricTunnel
+import FabricWire
+import Testing
+
+@testable import Simulator
+
+@Suite struct AttackTests {
+    private func instant(_ milliseconds: Int64) -> Instant { .zero + .milliseconds(milliseconds) }
+
+    @Test func `who works on each handshake of a flood is caught, and one at the limit is not`() {
+        var atLimit = LoadShed()
+        // 500 a second without an end, and at one seam of two seconds twice as many.
+        for number in 0..<20_000 as Range<Int64> { #expect(atLimit.worked(at: instant(number * 2)) == nil) }
+        var flooded = LoadShed()
+        let first = (0..<5_000 as Range<Int64>).first { flooded.worked(at: instant($0)) != nil }
+        #expect(first.map { (1_900...2_100).contains($0) } == true)
+        flooded.booted()
+        #expect(flooded.worked(at: instant(9_000)) == nil)
+    }
+
+    @Test func `a handshake that was refused, or that carries a cookie, is not counted as work`() {
+        var datagram = [UInt8](repeating: 0, count: HandshakeOnce.initiationLength)
+        let none = TunnelCounters()
+        #expect(datagram.withUnsafeBytes { LoadShed.counts($0, none, none) })
+        datagram[140] = 1
+        #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, none) })
+    }
+
+    @Test func `requests that fail again and again at once are caught, those that wait longer and longer are not`() {
+        var patient = RetriesBounded()
+        // Four kinds of request, each twice a second: more than any honest agent.
+        for number in 0..<4_000 as Range<Int64> { #expect(patient.failed(at: instant(number * 125)) == nil) }
+        var storm = RetriesBounded()
+        let first = (0..<1_000 as Range<Int64>).first { storm.failed(at: instant($0 * 2)) != nil }
+        #expect(first.map { $0 < 80 } == true)
+    }
+
+    @Test func `a record that is older than one before is caught, until the node boots anew`() {
+        func record(_ sequence: Int64) -> PeerRecord {
+            PeerRecord(
+                cluster: ClusterID("c")!, node: NodeID("n")!, sequence: sequence, endpoints: [], lifetimeSeconds: 60)
+        }
+        var rule = RecordsForward()
+        #expect(rule.holds([record(7)]) == nil && rule.holds([record(7)]) == nil && rule.holds([record(9)]) == nil)
+        #expect(rule.holds([record(8)]) != nil)
+        rule.booted()
+        #expect(rule.holds([record(8)]) == nil)
+        // A peer that was gone may come back with what is known of it.
+        #expect(rule.holds([]) == nil && rule.holds([record(3)]) == nil)
+    }
+
+    private func run(_ steps: String) throws -> (verdict: Verdict, run: ScenarioRun) {
+        let source = """
+            scenario: attacked
+            duration: 20s
+            world:
+              places: [north, south]
+              cluster: { probe: 1s }
+              nodes:
+                - { group: edge, places: [north, south], count: 2 }
+            timeline:
+              - { at: 0s, token: { name: t, uses: 2 } }
+              - { at: 1s, enrol: { nodes: all, token: t } }
+              - { every: 1s, until: 5s, approve: { nodes: all } }
+            \(steps)
+            expect:
+              - { at: 20s, that: { reaches: { from: all, to: all } } }
+            """
+        let run = ScenarioRun(plan: try ScenarioFile.plan(yaml: Array(source.utf8), file: "attacked.yaml"))
+        return (run.run { _ in }, run)
+    }
+
+    @Test func `only runs with somebody on the path have a host for him`() throws {
+        let calm = try run("  - { at: 9s, capture-control: { nodes: all, sends: stranger, for: 2s } }")
+        #expect(calm.run.attacker == nil && calm.run.host(named: Attacker.name) == nil)
+        let attacked = try run("  - { at: 2s, replay: { to: all, after: 5ms, source: forged, for: 9s } }")
+        #expect(attacked.run.attacker != nil)
+        #expect(calm.verdict.held && attacked.verdict.held)
+        // Each datagram of nine seconds has come a second time.
+        #expect(attacked.run.networkCounters.sent > calm.run.networkCounters.sent * 4 / 3)
+    }
+
+    @Test func `a capture that had nothing to send is told as a trouble`() throws {
+        // There is one snapshot of each node only, and nothing older.
+        let idle = try run("  - { at: 2s, capture-control: { nodes: edge-1, sends: old-snapshot, for: 100ms } }")
+        #expect(idle.run.troubles.count == 1 && idle.run.troubles.first?.contains("had no old-snapshot") == true)
+        let busy = try run("  - { at: 9s, capture-control: { nodes: edge-1, sends: foreign-snapshot, for: 2s } }")
+        #expect(busy.run.troubles.isEmpty && busy.verdict.held)
+    }
+}
