@@ -147,7 +147,8 @@ extension SQLRow {
     func envelope(_ column: String) throws(StoreError) -> SignedEnvelope {
         let bytes = try blob(column)
         do throws(DocumentError) {
-            return try JSON.decode(SignedEnvelope.self, from: bytes)
+            return try JSON.decode(
+                SignedEnvelope.self, from: bytes, limits: DocumentLimits(maximumBytes: Snapshot.maximumBytes))
         } catch {
             throw .corrupt("\(column): \(error)")
         }

@@ -6,9 +6,6 @@ public import FabricWire
 ///
 /// Snapshots say who *may* be a peer; `admit` checks each name against its admission. Records say *where*.
 public struct PeerDirectory {
-    /// The most peers of a node over all its routing domains.
-    public static let maximumPeers = 64
-
     public struct Member: Sendable {
         public let node: NodeID
         public let admission: Admission
@@ -37,7 +34,7 @@ public struct PeerDirectory {
 
         public var description: String {
             switch self {
-            case .tooManyMembers(let count): "\(count) members are more than \(PeerDirectory.maximumPeers)"
+            case .tooManyMembers(let count): "\(count) members are more than \(Snapshot.maximumMembers)"
             case .admission(let node, let error): "the admission of \(node?.text ?? "a member"): \(error)"
             case .foreignCluster(let node): "the admission of \(node) is for another cluster"
             case .identityMismatch(let node): "the admission of \(node) holds a key that does not make that id"
@@ -48,7 +45,7 @@ public struct PeerDirectory {
 
     /// Takes the members of a snapshot in place of the ones before, keeping what is known of those that stay. All or nothing.
     public mutating func replaceMembers(_ snapshot: Snapshot, trust: TrustMetadata) throws(Refusal) {
-        guard snapshot.members.count <= Self.maximumPeers else { throw .tooManyMembers(snapshot.members.count) }
+        guard snapshot.members.count <= Snapshot.maximumMembers else { throw .tooManyMembers(snapshot.members.count) }
         var next: [Member] = []
         for envelope in snapshot.members {
             if let known = members.first(where: { $0.envelope == envelope }) {

@@ -55,7 +55,9 @@ extension NodeAgent {
     private func decode<Body: Decodable>(
         _ type: Body.Type, _ reply: HTTPReply, _ actions: inout [NodeAction]
     ) -> Body? {
-        decode(reply, &actions) { try JSON.decode(type, from: $0) }
+        decode(reply, &actions) {
+            try JSON.decode(type, from: $0, limits: DocumentLimits(maximumBytes: HTTPLimits.replyBody))
+        }
     }
 
     private func decode<Body: PlainDocument>(

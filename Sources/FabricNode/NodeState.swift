@@ -97,7 +97,9 @@ enum StateFrame {
         guard Hex.encode(cryptography.sha256(body)) == digest || planted(.stateChecksumIgnored) else {
             throw .init(words: "its checksum does not match: it is truncated or corrupt")
         }
-        do { return try JSON.decode(type, from: body) } catch { throw .init(words: "\(error)") }
+        // The largest of them holds a snapshot.
+        let limits = DocumentLimits(maximumBytes: Snapshot.maximumBytes)
+        do { return try JSON.decode(type, from: body, limits: limits) } catch { throw .init(words: "\(error)") }
     }
 }
 

@@ -1,4 +1,5 @@
 public import FabricCore
+internal import FabricWire
 
 /// Who has tunnels with whom in one routing domain.
 ///
@@ -13,6 +14,12 @@ public struct RingPeering: Sendable {
     public let degree: Int
 
     public static let maximumDegree = 64
+
+    /// The most routing domains of one node in a cluster of this degree: even when no two of its peers are the same, its
+    /// snapshot names no more than it may.
+    public static func maximumDomains(degree: Int) -> Int {
+        min(TunnelKey.maximumDomains, Snapshot.maximumMembers / degree)
+    }
 
     /// Whether a cluster may have this degree.
     public static func isValid(degree: Int) -> Bool { (2...maximumDegree).contains(degree) && degree % 2 == 0 }

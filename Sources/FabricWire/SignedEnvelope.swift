@@ -62,7 +62,14 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
         guard signers.count >= threshold || planted(.thresholdIgnored) else {
             throw .notSigned(valid: signers.count, needed: threshold)
         }
-        do { return try JSON.decode(type, from: payload.bytes) } catch { throw .malformed("\(error)") }
+        return try parse(type)
+    }
+
+    private func parse<Document: SignedDocument>(_ type: Document.Type) throws(EnvelopeError) -> Document {
+        let limits = DocumentLimits(maximumBytes: Document.maximumBytes)
+        do { return try JSON.decode(type, from: payload.bytes, limits: limits) } catch {
+            throw .malformed("\(error)")
+        }
     }
 
     /// What the payload says, with nothing verified: to show it to a person, or to learn whose key to look up.
@@ -70,7 +77,7 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
         guard payloadType == Document.payloadType else {
             throw .wrongType(found: payloadType, expected: Document.payloadType)
         }
-        do { return try JSON.decode(type, from: payload.bytes) } catch { throw .malformed("\(error)") }
+        return try parse(type)
     }
 
     public static func keyIdentifier(_ publicKey: [UInt8], _ cryptography: any Cryptography) -> String {
@@ -84,6 +91,12 @@ public struct SignedEnvelope: Hashable, Sendable, Codable {
 /// A JSON document that travels signed, under a media type of its own, so that no signature serves two purposes.
 public protocol SignedDocument: Codable {
     static var payloadType: String { get }
+    /// The largest payload that a reader takes; 1 MiB unless the document says otherwise.
+    static var maximumBytes: Int { get }
+}
+
+extension SignedDocument {
+    public static var maximumBytes: Int { DocumentLimits.default.maximumBytes }
 }
 
 public enum EnvelopeError: Error, Hashable, Sendable, CustomStringConvertible {

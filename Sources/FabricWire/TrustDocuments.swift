@@ -83,6 +83,11 @@ public struct Admission: SignedDocument, Hashable, Sendable {
 /// authority term below its own. Past `hardExpiry` it goes on with the tunnels it has and takes no new peers.
 public struct Snapshot: SignedDocument, Hashable, Sendable {
     public static let payloadType = "application/vnd.rap.snapshot+json"
+    /// The most peers of a node over all its routing domains. An enrolment that could pass it is refused.
+    public static let maximumMembers = 256
+    /// The largest document that holds a snapshot: the most members with the longest admissions, signed and in base64
+    /// twice over, and a record of each.
+    public static let maximumBytes = HTTPLimits.replyBody
 
     public var cluster: ClusterID
     public var audience: NodeID

@@ -7,6 +7,22 @@ import Testing
 
 @Suite("Enrolment")
 struct EnrolmentTests {
+    @Test(arguments: [(64, 4), (40, 6), (16, 16), (2, 16)])
+    func `a node may be in so many domains as its snapshot has room for their peers`(degree: Int, most: Int) throws {
+        #expect(degree * most <= Snapshot.maximumMembers)
+        let bench = try Bench()
+        try bench.activateCluster(degree: degree)
+        let domains = ["fabric"] + (1..<TunnelKey.maximumDomains).map { "tenant-\($0)" }
+        let (token, _) = try bench.makeToken(domains: domains)
+        try bench.join("fits", token, domains: Array(domains.prefix(most)))
+        guard most < domains.count else { return }
+        let host = try bench.host("too-wide", domains: Array(domains.prefix(most + 1)))
+        let reply = try bench.reply(try host.enrolment(token))
+        #expect(try Bench.refusal(reply) == .requestUnacceptable)
+        let problem = try JSON.decode(Problem.self, from: reply.body)
+        #expect(problem.detail.contains("at most \(most) domains"))
+    }
+
     @Test func `a host joins, from cluster and token to certificate, snapshot and heartbeat`() throws {
         let bench = try Bench()
         try bench.activateCluster()

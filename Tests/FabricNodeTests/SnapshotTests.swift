@@ -147,7 +147,7 @@ struct Forge {
             return nil
         },
         Case("with more members than the limit", "members are more than") { _, next in
-            next.members = Array(repeating: next.members[0], count: 65)
+            next.members = Array(repeating: next.members[0], count: Snapshot.maximumMembers + 1)
             return nil
         },
         Case("that has expired", "it expired at") { forge, next in
@@ -171,6 +171,62 @@ struct Forge {
         // The right one is taken after it.
         try forge.offer(try forge.sign(try forge.next()))
         #expect(forge.host.agent.snapshotEnvelope != before)
+    }
+
+    @Test func `as many members as may be, with the longest admissions and records, are taken, and read from disk`()
+        throws
+    {
+        let forge = try Forge()
+        let (bench, host) = (forge.bench, forge.host)
+        func longest(_ index: Int, _ length: Int) -> String {
+            String(repeating: "x", count: length - 3) + String(100 + index)
+        }
+        let domains =
+            [RoutingDomainID.fabric] + (1..<TunnelKey.maximumDomains).map { RoutingDomainID(longest($0, 64))! }
+        var next = try forge.next()
+        next.members = []
+        next.domains[0].peers = []
+        var records: [SignedEnvelope] = []
+        for index in 0..<Snapshot.maximumMembers {
+            let seed = bench.random.bytes(32)
+            let key = try bench.cryptography.ed25519PublicKey(seed: seed)
+            let node = FabricIdentifier.nodeID(identityKey: key, bench.cryptography)
+            var admission = try forge.admission(of: forge.peer) {
+                $0.node = node
+                $0.name = longest(index, ControlAPI.NewEnrolment.longestName)
+                $0.identityKey = Blob(key)
+                $0.tunnelKeys = domains.map { TunnelKey(domain: $0, publicKey: Blob(bench.random.bytes(32))) }
+            }
+            while admission.signatures.count < SignedEnvelope.maximumSignatures {
+                var other = admission.signatures[0]
+                other.keyid = Hex.encode(bench.random.bytes(32))
+                admission.signatures.append(other)
+            }
+            next.members.append(admission)
+            next.domains[0].peers.append(node)
+            let endpoint = Endpoint("[2001:db8:ffff:ffff:ffff:ffff:ffff:\(100 + index)]:51820")!
+            let record = PeerRecord(
+                cluster: next.cluster, node: node, sequence: .max / 4,
+                endpoints: Array(repeating: endpoint, count: PeerRecord.maximumEndpoints), lifetimeSeconds: 86_400)
+            records.append(try .sign(record, seeds: [seed], bench.cryptography))
+        }
+        next.domains[0].peers.sort()
+        let updates = ControlAPI.Updates(
+            snapshot: try forge.sign(next), records: records, recordsVersion: 7, trust: nil)
+        // More than documents have as a rule, and no more than a client reads.
+        let bytes = JSON.encodeOwn(updates).count
+        #expect(bytes > DocumentLimits.default.maximumBytes && bytes <= HTTPLimits.replyBody)
+        try bench.offer(updates, host)
+        #expect(host.refusedSnapshots.isEmpty)
+        #expect(host.agent.peers.count == Snapshot.maximumMembers)
+        #expect(host.agent.members.allSatisfy { $0.record?.endpoints.count == PeerRecord.maximumEndpoints })
+        bench.run(.milliseconds(10))
+        #expect(host.agent.durableSnapshotVersion == next.version)
+        bench.isControlPlaneAway = true
+        bench.reboot(host)
+        #expect(host.refusedFiles.isEmpty && host.agent.snapshot == next)
+        #expect(host.agent.peers.count == Snapshot.maximumMembers)
+        #expect(host.agent.members.allSatisfy { $0.record != nil })
     }
 
     @Test func `a higher term needs no chain, and versions may be skipped`() throws {

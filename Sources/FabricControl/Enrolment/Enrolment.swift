@@ -67,6 +67,14 @@ extension ControlPlane {
         let verdict = TokenScopePolicy.evaluate(
             token.scope, name: wanted.body.name, domains: wanted.body.tunnelKeys.map(\.domain))
         if case .refused(let why) = verdict, !planted(.tokenScopeUnchecked) { return Problem(.tokenScope, why) }
+        let degree = try cluster(token.cluster, call).peerDegree
+        let most = RingPeering.maximumDomains(degree: degree)
+        guard wanted.body.tunnelKeys.count <= most else {
+            return Problem(
+                .requestUnacceptable,
+                "tunnelKeys: in a cluster of \(degree) peers per routing domain a node is in at most \(most) domains, "
+                    + "not in \(wanted.body.tunnelKeys.count): it can have \(Snapshot.maximumMembers) peers")
+        }
         for key in wanted.body.tunnelKeys where try isInUse(key.publicKey.bytes, byOtherThan: wanted.node, call) {
             return Problem(.keyInUse, "the tunnel key of domain “\(key.domain)” belongs to another node; make new keys")
         }
