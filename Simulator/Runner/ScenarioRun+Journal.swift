@@ -33,12 +33,12 @@ extension ScenarioRun {
 
     func describe(_ report: NodeReport, of actor: AgentActor, _ journal: Journal) {
         switch report {
-        case .peerUp(let node), .peerDown(let node):
+        case .peerUp(let node, let domain), .peerDown(let node, let domain):
             let peer = agents.first { $0.nodeID == node }
             let state = if case .peerUp = report { "up" } else { "down" }
             journal.add(
                 .report, host: actor.host.index, peer: peer?.host.index ?? -1,
-                "path to \(peer?.name ?? node.text) is \(state)")
+                "path to \(peer?.name ?? node.text)\(domain == .fabric ? "" : " in \(domain)") is \(state)")
         default: journal.add(.report, host: actor.host.index, report.description)
         }
     }

@@ -57,27 +57,20 @@ struct EndpointRotation: Hashable {
 
 /// Endpoint changes come by peer records and by roaming; a path that works is not moved by a record.
 extension NodeAgent {
-    /// A newer record of a node: all its tunnels follow it, unless they work where they are.
+    /// A newer record of a node: each of its tunnels follows it, unless it works where it is.
     func takeEndpoints(_ endpoints: [Endpoint], of node: NodeID, _ now: Now) {
-        let isUp = isPathUp(node, now.monotonic)
         for index in peers.indices where peers[index].node == node {
             let current = tunnels.endpoint(of: peers[index].handle)
             if planted(.staleEndpointKept), current != nil { continue }
             if let endpoint = peers[index].endpoints.listed(
-                endpoints, current: current, isUp: isUp, now: now.monotonic)
+                endpoints, current: current, isUp: peers[index].health.isUp(at: now.monotonic), now: now.monotonic)
             {
                 tunnels.setEndpoint(peers[index].handle, endpoint)
             }
         }
     }
 
-    /// Paths are probed in the fabric domain; the node's other tunnels take the same way.
-    private func isPathUp(_ node: NodeID, _ now: Instant) -> Bool {
-        peers.contains { $0.node == node && $0.domain == .fabric && $0.health.isUp(at: now) }
-    }
-
-    /// At each round of probes, while the path is down: a peer in the fabric domain that does not answer is sought at its next endpoint, and with it the
-    /// tunnels to the same node in other domains.
+    /// At each round of probes, while the path is down: a peer that does not answer is sought at its next endpoint.
     func seekEndpoint(_ index: Int, _ now: Now) {
         let current = tunnels.endpoint(of: peers[index].handle)
         // It was up when it was looked at before.
@@ -85,7 +78,6 @@ extension NodeAgent {
         guard !planted(.staleEndpointKept),
             let endpoint = peers[index].endpoints.failed(current, now: now.monotonic)
         else { return }
-        let node = peers[index].node
-        for peer in peers where peer.node == node { tunnels.setEndpoint(peer.handle, endpoint) }
+        tunnels.setEndpoint(peers[index].handle, endpoint)
     }
 }

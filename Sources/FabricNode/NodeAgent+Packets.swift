@@ -34,7 +34,7 @@ extension NodeAgent {
         guard let state = domains.first(where: { $0.id == domain }),
             let destination = destinationAddress(UnsafeRawBufferPointer(datagram.bytes))
         else { return .done }
-        if domain == .fabric, destination == state.overlay.overlayAgent {
+        if destination == state.overlay.overlayAgent {
             return receiveFabricMessage(&datagram, state, handle, now)
         }
         guard destination == state.overlay.overlayHost || mayPass(to: destination, from: handle, state) else {
@@ -49,19 +49,21 @@ extension NodeAgent {
     public func nextTransmit(into buffer: inout PacketBuffer, now: Now) -> Endpoint? {
         while tunnelsReady {
             if let endpoint = tunnels.nextTransmit(into: &buffer) { return endpoint }
-            guard let cursor = probeCursor, let fabric = domains.first(where: { $0.id == .fabric }) else { return nil }
+            guard let cursor = probeCursor else { return nil }
             guard cursor < peers.count else {
                 probeCursor = nil
                 continue
             }
             probeCursor = cursor + 1
-            guard peers[cursor].domain == .fabric, peers[cursor].health.probeDue <= now.monotonic else { continue }
+            guard peers[cursor].health.probeDue <= now.monotonic,
+                let domain = domains.first(where: { $0.id == peers[cursor].domain })
+            else { continue }
             let echo = EchoMessage(
-                kind: .request, source: fabric.overlay.overlayAgent, destination: peers[cursor].overlay.overlayAgent,
+                kind: .request, source: domain.overlay.overlayAgent, destination: peers[cursor].overlay.overlayAgent,
                 sequence: peers[cursor].health.probeSent(now: now.monotonic), sentAt: now.monotonic.nanoseconds)
             echo.write(to: buffer.writableArea())
             buffer.count = EchoMessage.packetBytes
-            if case .transmit(let endpoint) = transmit(&buffer, .fabric, now) { return endpoint }
+            if case .transmit(let endpoint) = transmit(&buffer, domain.id, now) { return endpoint }
         }
         return nil
     }
@@ -72,7 +74,7 @@ extension NodeAgent {
     }
 
     private func receiveFabricMessage(
-        _ packet: inout PacketBuffer, _ fabric: DomainState, _ handle: PeerHandle, _ now: Now
+        _ packet: inout PacketBuffer, _ domain: DomainState, _ handle: PeerHandle, _ now: Now
     ) -> PacketOutcome {
         guard var echo = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
             let index = peers.firstIndex(where: { $0.handle == handle }),
@@ -86,7 +88,7 @@ extension NodeAgent {
             counters.echoesAnswered += 1
             (echo.kind, echo.source, echo.destination) = (.reply, echo.destination, echo.source)
             echo.write(to: packet.bytes)
-            return transmit(&packet, .fabric, now)
+            return transmit(&packet, domain.id, now)
         case .reply:
             if !peers[index].health.echoReceived(sequence: echo.sequence, sentAt: echo.sentAt, now: now.monotonic) {
                 counters.dropsMalformedFabricMessage += 1

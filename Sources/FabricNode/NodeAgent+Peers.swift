@@ -184,14 +184,15 @@ extension NodeAgent {
 
     // MARK: Probes
 
+    // Every tunnel is probed, in whatever domain: its keys, its session and its endpoint are its own, and two nodes that share a
+    // tenant's domain need not be neighbours in the fabric.
+
     /// When the first peer's next probe is due.
     var probeDue: Instant? {
         guard tunnelsReady, probeCursor == nil else { return nil }
         var due: Instant?
         // By index: iterating copies every peer, at every event.
-        for index in peers.indices where peers[index].domain == .fabric {
-            due = min(due ?? .distantFuture, peers[index].health.probeDue)
-        }
+        for index in peers.indices { due = min(due ?? .distantFuture, peers[index].health.probeDue) }
         return due
     }
 
@@ -200,10 +201,11 @@ extension NodeAgent {
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)
-            if !up, peers[index].domain == .fabric { seekEndpoint(index, now) }
+            if !up { seekEndpoint(index, now) }
             guard up != peers[index].reportedUp else { continue }
             peers[index].reportedUp = up
-            actions.append(.report(up ? .peerUp(peers[index].node) : .peerDown(peers[index].node)))
+            let (node, domain) = (peers[index].node, peers[index].domain)
+            actions.append(.report(up ? .peerUp(node, domain) : .peerDown(node, domain)))
         }
         if now.wall.nanoseconds > floors.handshakeNanoseconds - Self.floorInterval.nanoseconds {
             // The wall clock has jumped ahead: reserve again before handshakes overtake the floor.

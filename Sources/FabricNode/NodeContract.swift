@@ -128,8 +128,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     case recordRefused(String)
     case certificateRenewed(notAfter: WallTime)
     case clockOffset(Duration)
-    case peerUp(NodeID)
-    case peerDown(NodeID)
+    case peerUp(NodeID, RoutingDomainID)
+    case peerDown(NodeID, RoutingDomainID)
     /// A static peer or address of a routing domain, and why the fabric does not take it.
     case staticRefused(RoutingDomainID, String, why: String)
 
@@ -144,8 +144,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
         case .recordRefused(let why): "peer record refused: \(why)"
         case .certificateRenewed(let notAfter): "certificate renewed, valid until \(notAfter)"
         case .clockOffset(let offset): "this host's clock differs from the control plane's by \(offset)"
-        case .peerUp(let node): "peer \(node) up"
-        case .peerDown(let node): "peer \(node) down"
+        case .peerUp(let node, let domain): "peer \(node) up in \(domain)"
+        case .peerDown(let node, let domain): "peer \(node) down in \(domain)"
         case .staticRefused(let domain, let what, let why): "static peers of \(domain): \(what) is refused: \(why)"
         }
     }

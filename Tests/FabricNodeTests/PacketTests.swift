@@ -35,11 +35,11 @@ import Testing
         let peer = try #require(a.agent.status(now: bench.time(of: a)).peers.first)
         #expect(peer.up && peer.hasSession && peer.name == "b" && peer.endpoint == b.endpoint)
         #expect(peer.roundTripMicroseconds == 10_000)
-        #expect(a.reports.contains(.peerUp(b.agent.nodeID!)))
+        #expect(a.reports.contains(.peerUp(b.agent.nodeID!, .fabric)))
         b.losesDatagrams = true
         bench.run(.seconds(10))
         #expect(!bench.isUp(a) && !bench.isUp(b))
-        #expect(a.reports.contains(.peerDown(b.agent.nodeID!)))
+        #expect(a.reports.contains(.peerDown(b.agent.nodeID!, .fabric)))
         b.losesDatagrams = false
         #expect(bench.run(until: { bench.isUp(a) && bench.isUp(b) }, limit: .seconds(20)))
     }

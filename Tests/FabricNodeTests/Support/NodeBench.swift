@@ -41,7 +41,9 @@ final class NodeBench {
     private var waiting: [UInt64: (HTTPReply) -> Void] = [:]
     private var nextRequest: UInt64 = 1
 
-    init(seed: UInt64 = 1, settings change: (inout ControlSettings) -> Void = { _ in }) throws {
+    init(
+        seed: UInt64 = 1, peerDegree: Int = 4, settings change: (inout ControlSettings) -> Void = { _ in }
+    ) throws {
         self.seed = seed
         random = SeededRandom(seed: seed, stream: "bench")
         var settings = ControlSettings(adminTokenHash: cryptography.sha256(Array("operator".utf8)))
@@ -62,7 +64,7 @@ final class NodeBench {
                 settings: settings))
         var actions: [ControlService.Action] = []
         service.handle(.started, now: now, into: &actions)
-        let keys = try ask(calls.create(person.newCluster(cluster, name: "Alpha", peerDegree: 4)))
+        let keys = try ask(calls.create(person.newCluster(cluster, name: "Alpha", peerDegree: peerDegree)))
         _ = try ask(
             calls.setTrust(
                 try person.signTrust(keys, for: &cluster, random: random, now: now.wall), of: cluster.cluster))
