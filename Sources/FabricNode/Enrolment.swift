@@ -20,8 +20,9 @@ struct Enrolment {
     enum Outcome {
         /// Make the next request now.
         case proceed
-        /// The request stands and waits for a person; make the next request now.
-        case awaitingApproval
+        /// The request stands and waits for a person. When that is news, make the next request now, which the control plane
+        /// holds; otherwise after a pause.
+        case awaitingApproval(isNews: Bool)
         case granted(ControlAPI.Grant)
         /// Not now; make the same request later.
         case retry(String)
@@ -91,16 +92,16 @@ struct Enrolment {
             case .proving(let challenge):
                 let status = try JSON.decode(ControlAPI.EnrolmentStatus.self, from: reply.body)
                 stage = .polling(challenge.request)
-                return outcome(of: status)
+                return outcome(of: status, isNews: true)
             case .polling:
-                return outcome(of: try JSON.decode(ControlAPI.EnrolmentStatus.self, from: reply.body))
+                return outcome(of: try JSON.decode(ControlAPI.EnrolmentStatus.self, from: reply.body), isNews: false)
             }
         } catch {
             return .retry("the control plane's answer can't be read: \(error)")
         }
     }
 
-    private func outcome(of status: ControlAPI.EnrolmentStatus) -> Outcome {
+    private func outcome(of status: ControlAPI.EnrolmentStatus, isNews: Bool) -> Outcome {
         switch status.status {
         case "approved":
             if let grant = status.grant { return .granted(grant) }
@@ -108,7 +109,7 @@ struct Enrolment {
         case "rejected":
             return .refused(.requestRejected, status.rejectionReason ?? "no reason given")
         default:
-            return .awaitingApproval
+            return .awaitingApproval(isNews: isNews)
         }
     }
 

@@ -162,11 +162,11 @@ extension NodeAgent {
         case .proceed:
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
-        case .awaitingApproval where phase != .awaitingApproval:
+        case .awaitingApproval(isNews: true):
             if membership == nil { setPhase(.awaitingApproval, &actions) }
             enrolmentCall.succeeded(nextAt: nil)
             sendEnrolment(now, &actions)
-        case .awaitingApproval:
+        case .awaitingApproval(isNews: false):
             // Asking must not become a tight loop when the control plane does not park.
             enrolmentCall.succeeded(nextAt: now.monotonic + Self.enrolmentPollPause)
         case .retry(let why):
@@ -176,9 +176,12 @@ extension NodeAgent {
             enrolment = nil
             enrolmentCall.cancel()
             guard membership != nil else { return setPhase(.refused(code, detail), &actions) }
-            // A member whose certificate has expired: its tunnels go on, and it asks again.
+            // A member whose certificate has expired, or whom the control plane has forgotten: its tunnels go on, and it is
+            // the member again that it was. The control plane may know it by then; its heartbeat asks.
             actions.append(.report(.controlFailed("no new certificate (\(code.rawValue)): \(detail)")))
+            secureChannel(&actions)
             heartbeatCall.failed(now: now.monotonic, random: random)
+            updatesCall.failed(now: now.monotonic, random: random)
         case .granted(let grant):
             guard let token = configuration.joinToken else { preconditionFailure("a grant without a token") }
             let state = MembershipState(
@@ -258,7 +261,8 @@ extension NodeAgent {
     }
 
     /// The control plane does not know this member, as when its records come from a backup made before the node joined:
-    /// the join token asks for the same place again, which a person approves again. Tunnels go on meanwhile.
+    /// the join token asks for the same place again, which a person approves again. Tunnels go on meanwhile. The calls that are
+    /// given up for it come back when it ends, however it ends; renewal with the heartbeat.
     func joinAgain(_ now: Now, _ actions: inout [NodeAction]) {
         guard enrolment == nil, configuration.joinToken != nil else { return }
         heartbeatCall.cancel()

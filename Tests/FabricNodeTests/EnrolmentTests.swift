@@ -103,6 +103,49 @@ import Testing
         #expect((10...42).contains(polls))
     }
 
+    @Test func `a member that waits for approval again does not ask in a tight loop`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        bench.run(.seconds(20))
+        let pending = HTTPReply(status: 200, body: JSON.encodeOwn(ControlAPI.EnrolmentStatus(status: "pending")))
+        host.course = { request in
+            switch request.path {
+            case "/v1/node/heartbeat": .answer(Problem(.forbidden, "no such node").reply)
+            case "/v1/enrolments": .pass
+            case let path where path.hasPrefix("/v1/enrolments/"): .answer(pending)
+            default: .pass
+            }
+        }
+        try #require(bench.run { host.agent.enrolment != nil })
+        host.steps = []
+        bench.run(.seconds(20))
+        let polls = host.steps.count { if case .requested(.get, _) = $0 { true } else { false } }
+        #expect((10...42).contains(polls))
+        #expect(host.agent.phase == .active)
+    }
+
+    @Test func `a member that is refused a new place goes on as the member that it is`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a")
+        bench.run(.seconds(20))
+        // The control plane's records come from before the node joined, until its operator restores the right ones.
+        host.course = { request in
+            request.path == "/v1/enrolments"
+                ? .answer(Problem(.tokenUnknown, "no such token").reply)
+                : .answer(Problem(.forbidden, "no such node").reply)
+        }
+        try #require(bench.run { host.requests("/v1/enrolments") > 1 })
+        bench.run(.milliseconds(50))
+        #expect(host.agent.phase == .active && host.agent.enrolment == nil)
+        #expect(host.channel?.clientChain == host.agent.membership?.certificateChain.map(\.bytes))
+        host.course = { _ in .pass }
+        let version = host.agent.snapshotVersion
+        host.agent.certificateRenewalAt = bench.now.wall
+        let other = try bench.join("b")
+        #expect(bench.run { host.agent.snapshotVersion > version && bench.isUp(host) && bench.isUp(other) })
+        #expect(bench.run(until: { host.requests("/v1/node/certificate") > 0 }, limit: .seconds(30)))
+    }
+
     @Test func `a reboot at any moment of an enrolment goes on with the same identity`() throws {
         for milliseconds in stride(from: 1, through: 120, by: 7) {
             let bench = try NodeBench()
