@@ -117,6 +117,7 @@ final class AgentActor: SimulatedHost {
             }
         case .persisted(let operation, let failure):
             if world.pass(.persisted, of: host, "write \(operation)") { return }
+            services.checks.persisted(operation, failed: failure != nil, self)
             agent.handle(
                 failure.map { .persistFailed(operation, $0) } ?? .persisted(operation), now: now, into: &actions)
         case .timer(let token):
@@ -188,7 +189,7 @@ final class AgentActor: SimulatedHost {
             let now = world.now(of: host)
             for outcome in client.reconnect() { take(outcome, now) }
         case .persist(let number, let file, let bytes):
-            services.checks.persists(file, bytes, self)
+            services.checks.persists(file, bytes, number, self)
             world.store(of: host).persist(file.rawValue, bytes, operation: number)
         case .configureInterface: break
         case .report(let report): onReport?(self, report)

@@ -10,8 +10,15 @@ struct DurableBeforeSent {
 
     /// The floor that was durable when last read.
     private var floor: WallTime?
+    /// The last write of the floors has failed, as on a full disk.
+    private var couldNotWrite = false
 
-    mutating func booted() { floor = nil }
+    mutating func booted() {
+        floor = nil
+        couldNotWrite = false
+    }
+
+    mutating func wroteFloors(failed: Bool) { couldNotWrite = failed }
 
     /// The node, whose wall clock shows `now`, has sent a handshake with this stamp.
     mutating func sentHandshake(_ stamp: TAI64N, at now: WallTime, in store: VirtualStateStore) -> String? {
@@ -30,7 +37,7 @@ struct DurableBeforeSent {
         floor = durable
         if stamp < TAI64N(durable) { return nil }
         // A node that can't write goes on above its floor, as far as the clock has since the floor was written.
-        if let reservedAt = state.reservedAtNanoseconds, now.nanoseconds >= reservedAt {
+        if couldNotWrite, let reservedAt = state.reservedAtNanoseconds, now.nanoseconds >= reservedAt {
             let allowed = durable + .nanoseconds(now.nanoseconds - reservedAt) + Self.slack
             if stamp <= TAI64N(allowed) { return nil }
         }

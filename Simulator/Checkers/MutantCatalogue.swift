@@ -80,6 +80,8 @@
                 "Handshakes leave before their floor is on disk."
             case .floorNeverRaised:
                 "The floor of time stamps is written once and never raised."
+            case .floorOvertaken:
+                "Handshakes don't wait for a floor above their time stamps."
             case .olderSnapshotAccepted:
                 "A snapshot that is not newer is applied."
             case .foreignSnapshotAccepted:

@@ -54,6 +54,8 @@ final class SafetyChecks {
         var records = RecordsForward()
         var work = LoadShed()
         var failures = RetriesBounded()
+        /// The number of its newest write of the floors.
+        var floorsWrite: UInt64?
     }
 
     init(world: World, cryptography: any Cryptography, certificates: any CertificateProvider) {
@@ -105,6 +107,7 @@ final class SafetyChecks {
         nodes[index]!.records.booted()
         nodes[index]!.work.booted()
         nodes[index]!.failures.booted()
+        nodes[index]!.floorsWrite = nil
         guard distrusted.contains(actor.host.index) else { return }
         nodes[index]!.snapshots.diskLost()
         handshakeTime.forget(actor.host.index)
@@ -170,10 +173,17 @@ final class SafetyChecks {
     }
 
     /// A node writes a state file.
-    func persists(_ file: StateFile, _ bytes: [UInt8], _ actor: AgentActor) {
+    func persists(_ file: StateFile, _ bytes: [UInt8], _ number: PersistNumber, _ actor: AgentActor) {
+        if file == .floors { nodes[actor.host.index]!.floorsWrite = number }
         guard file == .identity, let state = StateFiles.read(StateFiles.Identity.self, bytes) else { return }
         secrets.add("the identity key of \(actor.name)", state.identitySeed.bytes)
         for key in state.tunnelKeys { secrets.add("a tunnel key of \(actor.name)", key.privateKey.bytes) }
+    }
+
+    /// A node is told what became of a write.
+    func persisted(_ number: PersistNumber, failed: Bool, _ actor: AgentActor) {
+        let index = actor.host.index
+        if nodes[index]!.floorsWrite == number { nodes[index]!.durable.wroteFloors(failed: failed) }
     }
 
     // MARK: Packets

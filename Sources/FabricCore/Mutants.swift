@@ -32,6 +32,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case keysUsedBeforeDurable
     case tunnelsBeforeFloor
     case floorNeverRaised
+    case floorOvertaken
     case olderSnapshotAccepted
     case foreignSnapshotAccepted
     case admissionUnchecked

@@ -29,7 +29,7 @@ extension NodeAgent {
     public func receive(_ datagram: inout PacketBuffer, from source: Endpoint, now: Now) -> PacketOutcome {
         guard tunnelsReady else { return .done }
         let outcome = tunnels.receive(&datagram, from: source, now: now)
-        drainTunnelEvents()
+        tunnelsUsed(now)
         guard case .packet(let domain, let handle) = outcome else { return .done }
         guard let state = domains.first(where: { $0.id == domain }),
             let destination = destinationAddress(UnsafeRawBufferPointer(datagram.bytes))
@@ -70,6 +70,7 @@ extension NodeAgent {
 
     private func transmit(_ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now) -> PacketOutcome {
         if case .transmit(let endpoint) = tunnels.send(domain: domain, &packet, now: now) { return .transmit(endpoint) }
+        raiseFloorsForHeld(now)
         return .done
     }
 

@@ -209,11 +209,13 @@ extension NodeAgent {
         }
         if now.wall.nanoseconds > floors.handshakeNanoseconds - Self.floorInterval.nanoseconds {
             // The wall clock has jumped ahead: reserve again before handshakes overtake the floor.
-            floorsDue = now.monotonic
+            raiseFloorsSoon(now)
         }
     }
 
-    func drainTunnelEvents() {
+    /// After calls of the tunnels that may have begun a handshake.
+    func tunnelsUsed(_ now: Now) {
         while tunnels.nextEvent() != nil {}
+        raiseFloorsForHeld(now)
     }
 }

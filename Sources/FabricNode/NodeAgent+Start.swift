@@ -9,6 +9,8 @@ extension NodeAgent {
     /// How far ahead of the clock floors are reserved, and how often they are raised.
     static var floorReserve: Duration { .minutes(15) }
     static var floorInterval: Duration { .minutes(5) }
+    /// However fast the wall clock runs.
+    static var shortestFloorInterval: Duration { .seconds(1) }
     static var recordSequenceReserve: Int64 { 1000 }
     static var persistRetry: Duration { .seconds(10) }
     static var enrolmentPollPause: Duration { .milliseconds(500) }
@@ -95,14 +97,26 @@ extension NodeAgent {
     }
 
     func raiseFloors(_ now: Now, _ actions: inout [NodeAction]) {
-        let earliest = max(now.wall, handshakeBase) + Self.floorReserve
+        let used = max(handshakeBase, tunnels.greatestTimestampSent ?? handshakeBase)
+        let earliest = max(now.wall, used) + Self.floorReserve
         if floors.handshakeNanoseconds == 0 || !planted(.floorNeverRaised) {
             floors.handshakeNanoseconds = max(floors.handshakeNanoseconds, earliest.nanoseconds)
         }
         floors.recordSequence = max(floors.recordSequence, ownRecordSequence + Self.recordSequenceReserve)
         floors.reservedAtNanoseconds = now.wall.nanoseconds
         persist(.floors, floors, &actions)
+        floorsRaised = now.monotonic
         floorsDue = now.monotonic + Self.floorInterval
+    }
+
+    /// The wall clock has jumped past the floor, and handshakes wait for a higher one.
+    func raiseFloorsForHeld(_ now: Now) {
+        if tunnels.isHoldingInitiations, !writes.contains(where: { $0.file == .floors }) { raiseFloorsSoon(now) }
+    }
+
+    func raiseFloorsSoon(_ now: Now) {
+        floorsDue = min(
+            floorsDue ?? .distantFuture, max(now.monotonic, floorsRaised + Self.shortestFloorInterval))
     }
 
     // MARK: Enrolment
@@ -306,8 +320,9 @@ extension NodeAgent {
         case .identity: beginEnrolment(now, &actions)
         case .floors:
             noteDurableFloor(write.recordFloor, now)
-            guard !tunnelsReady else { return }
             tunnelsReady = true
+            tunnels.setTimestampCeiling(write.handshakeFloor, now: now)
+            tunnelsUsed(now)
         case .snapshot: durableSnapshotVersion = max(durableSnapshotVersion, write.snapshotVersion ?? 0)
         case .membership: break
         }
@@ -325,8 +340,11 @@ extension NodeAgent {
         let write = writes.remove(at: index)
         actions.append(.report(.persistFailed(write.file, error)))
         if !writesToRetry.contains(write.file) { writesToRetry.append(write.file) }
-        // A full disk at boot must not keep the node from its peers.
-        if write.file == .floors, mayStartUnreserved { tunnelsReady = true }
+        if write.file == .floors {
+            // A full disk must not keep the node from its peers, neither at boot nor later: see `FloorsState.startingPoint`.
+            if mayStartUnreserved { tunnelsReady = true }
+            if tunnelsReady { tunnels.setTimestampCeiling(nil, now: now) }
+        }
         floorsDue = min(floorsDue ?? .distantFuture, now.monotonic + Self.persistRetry)
     }
 

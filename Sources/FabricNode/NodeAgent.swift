@@ -41,6 +41,7 @@ public final class NodeAgent: Component {
     /// Files whose last write failed; tried again when the floors are.
     var writesToRetry: [StateFile] = []
     var floorsDue: Instant?
+    var floorsRaised = Instant.zero
 
     // Where this host is, and where its peers are.
     var endpoints: [Endpoint] = []
@@ -129,7 +130,7 @@ public final class NodeAgent: Component {
         }
         if let probeDue, probeDue <= now.monotonic { probePeers(now, &actions) }
         tunnels.handleDeadline(now: now)
-        drainTunnelEvents()
+        tunnelsUsed(now)
     }
 
     public func nextDeadline() -> Deadline<NodeDeadline>? {
@@ -166,6 +167,7 @@ public final class NodeAgent: Component {
         var file: StateFile
         var snapshotVersion: Int64?
         var recordFloor: Int64
+        var handshakeFloor: WallTime
     }
 
     /// Writes a state file. One write of a file at a time is the host's to order; the last one asked for wins.
@@ -175,7 +177,8 @@ public final class NodeAgent: Component {
         let number = takeNumber()
         writes.append(
             PendingWrite(
-                number: number, file: file, snapshotVersion: snapshotVersion, recordFloor: floors.recordSequence))
+                number: number, file: file, snapshotVersion: snapshotVersion, recordFloor: floors.recordSequence,
+                handshakeFloor: WallTime(nanoseconds: floors.handshakeNanoseconds)))
         actions.append(.persist(number, file, StateFrame.seal(document, cryptography)))
     }
 

@@ -21,13 +21,14 @@ extension EndpointState {
             return
         }
         guard let endpoint = peer.pointee.endpoint, let domain = domains[peer.pointee.domainSlot] else { return }
+        let timestamp = nextTimestamp(peer, now.wall)
+        if let timestampCeiling, timestamp >= timestampCeiling, !planted(.floorOvertaken) { return hold(peer, now) }
         peer.pointee.lastSentHandshake = now.monotonic
         guard let staticStatic = staticStatic(peer, domain) else { return }
         if let former = peer.pointee.initiated {
             indexes.remove(former.senderIndex)
             peer.pointee.initiated = nil
         }
-        let timestamp = nextTimestamp(peer, now.wall)
         let senderIndex = freshIndex()
         let ephemeral = random.bytes(32)
         guard
@@ -39,6 +40,7 @@ extension EndpointState {
             return
         }
         peer.pointee.timestamps.greatestSent = timestamp
+        greatestTimestampSent = max(greatestTimestampSent ?? timestamp, timestamp)
         peer.pointee.initiated = initiated
         indexes.set(initiated.senderIndex, peerSlot: peer.pointee.slot, keyPair: nil)
         logKeys(peer, domain, ephemeral: ephemeral)
@@ -63,6 +65,25 @@ extension EndpointState {
         if let timestampFloor, !planted(.timestampFloorIgnored) { timestamp = max(timestamp, timestampFloor.successor) }
         if let sent = peer.pointee.timestamps.greatestSent { timestamp = max(timestamp, sent.successor) }
         return timestamp
+    }
+
+    /// The initiation may not leave yet: it waits for a higher ceiling, and is else tried again like one that was lost.
+    private mutating func hold(_ peer: PeerPointer, _ now: Now) {
+        isHoldingInitiations = true
+        peer.pointee.isHeld = true
+        guard !peer.pointee.timers.isSet(.retransmitHandshake) else { return }
+        set(peer, .retransmitHandshake, now.monotonic + TunnelTimes.rekeyTimeout)
+    }
+
+    mutating func setTimestampCeiling(_ ceiling: WallTime?, _ now: Now) {
+        lastNow = now
+        timestampCeiling = ceiling.map { TAI64N($0) }
+        guard isHoldingInitiations else { return }
+        isHoldingInitiations = false
+        for case .some(let peer) in peers where peer.pointee.isHeld {
+            peer.pointee.isHeld = false
+            sendInitiation(peer, now, isRetry: true)
+        }
     }
 
     private mutating func staticStatic(_ peer: PeerPointer, _ domain: DomainPointer) -> [UInt8]? {
@@ -224,6 +245,7 @@ extension EndpointState {
 
     private mutating func handshakeCompleted(_ peer: PeerPointer, isInitiator: Bool, _ now: Instant) {
         clear(peer, .retransmitHandshake)
+        peer.pointee.isHeld = false
         peer.pointee.handshakeAttempts = 0
         peer.pointee.hasRekeyedOnReceive = false
         peer.pointee.lastHandshake = now

@@ -32,6 +32,11 @@ struct EndpointState: ~Copyable {
     var sources: SourceRateLimiter
     /// Initiations carry later time stamps.
     var timestampFloor: TAI64N?
+    /// Initiations carry earlier time stamps; those that can't are held.
+    var timestampCeiling: TAI64N?
+    var greatestTimestampSent: TAI64N?
+    /// Some peer's initiation is held.
+    var isHoldingInitiations = false
     /// Of the call before; `nextTransmit` belongs to it.
     var lastNow = Now(monotonic: .zero, wall: WallTime(nanoseconds: 0))
 

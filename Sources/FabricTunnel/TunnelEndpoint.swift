@@ -67,6 +67,16 @@ public final class TunnelEndpoint {
     /// Initiations from now on carry time stamps later than `floor`, whatever the wall clock says.
     public func raiseTimestampFloor(_ floor: WallTime) { state.pointee.raiseTimestampFloor(floor) }
 
+    /// Initiations from now on carry time stamps earlier than `ceiling`; nil for any. One that would not is held until the
+    /// ceiling is set again, and then leaves at once if it may.
+    public func setTimestampCeiling(_ ceiling: WallTime?, now: Now) { state.pointee.setTimestampCeiling(ceiling, now) }
+
+    /// Initiations wait for a higher ceiling.
+    public var isHoldingInitiations: Bool { state.pointee.isHoldingInitiations }
+
+    /// Of all initiations, to whomever; rounded down to the label's grain.
+    public var greatestTimestampSent: WallTime? { state.pointee.greatestTimestampSent?.wall }
+
     /// Nil for a removed peer.
     public func peerStatus(_ peer: PeerHandle) -> PeerStatus? { state.pointee.peerStatus(peer) }
 

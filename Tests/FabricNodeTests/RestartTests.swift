@@ -237,6 +237,71 @@ import Testing
         }
     }
 
+    /// The greatest time stamp that a host has sent, and its durable floor.
+    private func stamps(_ host: NodeHost, _ bench: NodeBench) throws -> (greatest: TAI64N, floor: TAI64N) {
+        let floors = try StateFrame.open(FloorsState.self, host.file(.floors)!, bench.cryptography)
+        let greatest = try #require(host.agent.tunnelStatus(host.agent.peers[0])?.timestamps.greatestSent)
+        return (greatest, Packets.label(WallTime(nanoseconds: floors.handshakeNanoseconds)))
+    }
+
+    @Test func `a clock that jumps past the floor begins no handshake until a higher one is durable`() throws {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        b.losesDatagrams = true
+        bench.run(.seconds(30))
+        let (before, _) = try stamps(a, bench)
+        a.clockError = .seconds(3600)
+        a.diskTime = .seconds(20)
+        bench.run(.seconds(19))
+        var (greatest, floor) = try stamps(a, bench)
+        #expect(greatest < floor && greatest <= before)
+        // Then they leave at once.
+        bench.run(.seconds(7))
+        (greatest, floor) = try stamps(a, bench)
+        #expect(greatest < floor && greatest > Packets.label(bench.now.wall + .seconds(3500)))
+        b.losesDatagrams = false
+        #expect(bench.run(until: { bench.isUp(a) }, limit: .seconds(10)))
+    }
+
+    @Test func `a clock that jumps again and again writes its floors no more than once a second`() throws {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        b.losesDatagrams = true
+        bench.run(.seconds(30))
+        a.steps = []
+        for _ in 0..<200 {
+            a.clockError += .seconds(1_000)
+            bench.run(.milliseconds(50))
+        }
+        #expect(a.steps.count { $0 == .persisting(.floors) } <= 12)
+        let (greatest, floor) = try stamps(a, bench)
+        #expect(greatest < floor)
+    }
+
+    @Test func `a disk that fills up while the node runs holds no handshake back, and later its floors are above them`()
+        throws
+    {
+        let bench = try NodeBench()
+        let (a, b) = try bench.joinPair()
+        bench.run(.seconds(20))
+        a.diskError = { _ in .full }
+        bench.run(.seconds(1_200))
+        b.losesDatagrams = true
+        bench.run(.seconds(30))
+        var (greatest, floor) = try stamps(a, bench)
+        #expect(greatest > floor)
+        // The clock goes ahead and comes back before there is room: the floor is above what was sent meanwhile.
+        a.clockError = .seconds(7_200)
+        bench.run(.seconds(30))
+        a.clockError = .zero
+        a.diskError = { _ in nil }
+        bench.run(.seconds(30))
+        (greatest, floor) = try stamps(a, bench)
+        #expect(greatest < floor && greatest > Packets.label(bench.now.wall + .seconds(7_000)))
+        b.losesDatagrams = false
+        #expect(bench.run(until: { bench.isUp(a) }, limit: .seconds(10)))
+    }
+
     @Test func `a clock that differs is reported once, and the control plane's time is kept`() throws {
         let bench = try NodeBench()
         let host = try bench.join("a", clockError: .seconds(-600))

@@ -103,6 +103,37 @@ import Testing
         #expect(pair.b.delivered.count == 1)
     }
 
+    @Test func `An initiation whose time stamp would reach the ceiling waits until that is raised`() {
+        let pair = TunnelPair()
+        let start = TunnelHarness.wallStart
+        pair.a.tunnels.setTimestampCeiling(start + .seconds(30), now: pair.harness.time(pair.a))
+        pair.establish()
+        let sent = pair.a.tunnels.counters.initiationsSent
+        #expect(sent == 1 && !pair.a.tunnels.isHoldingInitiations)
+        pair.a.wallOffset = .seconds(3600)
+        pair.harness.run(for: .seconds(200))
+        pair.ping()
+        pair.harness.run(for: .seconds(20))
+        #expect(pair.a.tunnels.counters.initiationsSent == sent && pair.a.tunnels.isHoldingInitiations)
+        // Not enough, and then enough: it leaves at once.
+        pair.a.tunnels.setTimestampCeiling(start + .seconds(3700), now: pair.harness.time(pair.a))
+        pair.harness.drain(pair.a)
+        #expect(pair.a.tunnels.counters.initiationsSent == sent && pair.a.tunnels.isHoldingInitiations)
+        pair.a.tunnels.setTimestampCeiling(start + .seconds(9000), now: pair.harness.time(pair.a))
+        pair.harness.drain(pair.a)
+        pair.harness.run(for: .milliseconds(300))
+        #expect(pair.a.tunnels.counters.initiationsSent == sent + 1 && !pair.a.tunnels.isHoldingInitiations)
+        #expect(pair.b.delivered.count == 2)
+        #expect(pair.a.tunnels.greatestTimestampSent! > start + .seconds(3800))
+        // Without a ceiling nothing is held.
+        pair.a.tunnels.setTimestampCeiling(nil, now: pair.harness.time(pair.a))
+        pair.a.wallOffset = .seconds(86_400)
+        pair.harness.run(for: .seconds(200))
+        pair.ping()
+        pair.harness.run(for: .seconds(1))
+        #expect(pair.b.delivered.count == 3)
+    }
+
     @Test func `Time stamps rise even when the wall clock steps back, and start above the floor`() {
         let pair = TunnelPair()
         pair.establish()

@@ -86,6 +86,18 @@ import Testing
         }
         #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: floors(900))?.contains("past") == true)
         #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: floors(1900)) == nil)
+        // Above its floor goes only who can't write, and no further than the clock has since.
+        let reserved = file(
+            #"{"wallNanoseconds":0,"handshakeNanoseconds":900000000000,"recordSequence":7,"#
+                + #""reservedAtNanoseconds":800000000000}"#)
+        for wall: Int64 in [890, 1000, 4000] {
+            rule.wroteFloors(failed: false)
+            #expect(rule.sentHandshake(stamp, at: WallTime(seconds: wall), floors: reserved) != nil)
+            rule.wroteFloors(failed: true)
+            #expect((rule.sentHandshake(stamp, at: WallTime(seconds: wall), floors: reserved) == nil) == (wall > 890))
+        }
+        rule.booted()
+        #expect(rule.sentHandshake(stamp, at: WallTime(seconds: 1000), floors: reserved) != nil)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: nil)?.contains("before") == true)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: "m")?.contains("other keys") == true)
         #expect(DurableBeforeSent.askedToJoin(as: "n", durable: "n") == nil)

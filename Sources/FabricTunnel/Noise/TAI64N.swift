@@ -36,6 +36,11 @@ public struct TAI64N: Hashable, Comparable, Sendable {
             + (0..<4).map { UInt8(truncatingIfNeeded: nanoseconds >> (24 - 8 * UInt32($0))) }
     }
 
+    /// The wall time that it stands for.
+    var wall: WallTime {
+        WallTime(seconds: Int64(bitPattern: seconds &- (1 << 62) &- 10)) + .nanoseconds(Int64(nanoseconds))
+    }
+
     /// The next label of the grain.
     var successor: TAI64N {
         let (next, overflow) = nanoseconds.addingReportingOverflow(TAI64N.grain)

@@ -43,6 +43,8 @@ struct TunnelPeer: ~Copyable {
     var scheduledAt = Int64.max
     var handshakeAttempts = 0
     var lastSentHandshake: Instant?
+    /// An initiation to it waits for a higher ceiling of time stamps.
+    var isHeld = false
     var lastInitiationReceived: Instant?
     var hasRekeyedOnReceive = false
     var needsAnotherKeepalive = false

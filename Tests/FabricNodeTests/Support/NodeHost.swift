@@ -53,6 +53,8 @@ final class NodeHost {
 
     var course: (HTTPRequest) -> Course = { _ in .pass }
     var diskError: (StateFile) -> DiskError? = { _ in nil }
+    /// How long a write takes.
+    var diskTime = Duration.milliseconds(2)
     var losesDatagrams = false
     fileprivate var buffer = PacketBuffer(packetCapacity: 2048)
 
@@ -170,7 +172,7 @@ extension NodeBench {
     private func persist(_ file: StateFile, _ bytes: [UInt8], _ number: PersistNumber, _ host: NodeHost) {
         host.steps.append(.persisting(file))
         let life = host.life
-        schedule(after: .milliseconds(2)) { [self] in
+        schedule(after: host.diskTime) { [self] in
             guard host.life == life else { return }
             if let error = host.diskError(file) { return tell(host, .persistFailed(number, error)) }
             host.setFile(file, bytes)
