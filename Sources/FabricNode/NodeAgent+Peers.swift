@@ -11,6 +11,10 @@ struct DomainState {
     var overlay: IPPrefix
     /// What is the fabric's own or another domain's: static peers may neither have it nor send to it.
     var reserved: [IPPrefix] = []
+    /// Why its interface is not as it should be.
+    var interfaceFailure: String?
+    /// What static peers may take from the fabric, as told last; see `warnOfShadows`.
+    var shadows: [String] = []
 }
 
 /// A tunnel peer: a node in a routing domain.
@@ -47,16 +51,37 @@ extension NodeAgent {
         FabricIdentifier.overlayPrefix(cluster: membership!.cluster, domain: domain, node: node, cryptography)
     }
 
+    // MARK: Interfaces
+
     private func configureInterfaces(_ actions: inout [NodeAction]) {
-        for domain in domains {
-            actions.append(
-                .configureInterface(
-                    InterfaceConfiguration(
-                        domain: domain.id, address: IPPrefix(host: domain.overlay.overlayHost),
-                        addresses: staticAddresses(domain),
-                        routes: (peers.filter { $0.domain == domain.id }.map(\.overlay) + staticRoutes(domain))
-                            .sorted(),
-                        mtu: Self.interfaceMTU)))
+        for domain in domains { actions.append(.configureInterface(interface(of: domain))) }
+    }
+
+    private func interface(of domain: DomainState) -> InterfaceConfiguration {
+        InterfaceConfiguration(
+            domain: domain.id, address: IPPrefix(host: domain.overlay.overlayHost), addresses: staticAddresses(domain),
+            routes: (peers.filter { $0.domain == domain.id }.map(\.overlay) + staticRoutes(domain)).sorted(),
+            mtu: Self.interfaceMTU)
+    }
+
+    /// What failed is asked for again, less and less often: a device may be busy, a module may not be loaded yet.
+    func noteInterface(of id: RoutingDomainID, failure: String?, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let index = domains.firstIndex(where: { $0.id == id }) else { return }
+        if let failure, domains[index].interfaceFailure != failure {
+            actions.append(.report(.interfaceFailed(id, failure)))
+        }
+        domains[index].interfaceFailure = failure
+        if domains.allSatisfy({ $0.interfaceFailure == nil }) {
+            interfaceCall.succeeded(nextAt: nil)
+        } else if interfaceCall.due == nil {
+            interfaceCall.failed(now: now.monotonic, random: random)
+        }
+    }
+
+    func retryInterfaces(_ actions: inout [NodeAction]) {
+        interfaceCall.cancel()
+        for domain in domains where domain.interfaceFailure != nil {
+            actions.append(.configureInterface(interface(of: domain)))
         }
     }
 
@@ -89,6 +114,7 @@ extension NodeAgent {
         }
         reconcileTunnels(now, &actions)
         configureInterfaces(&actions)
+        warnOfShadows(&actions)
         actions.append(.report(.snapshotApplied(version: snapshotVersion, peers: peers.count)))
         return true
     }
@@ -170,6 +196,7 @@ extension NodeAgent {
         switch directory!.take(envelope) {
         case .accepted(let node, let endpoints):
             takeEndpoints(endpoints, of: node, now)
+            warnOfShadows(&actions)
             return true
         case .renewed(let node, let endpoints):
             // The record on disk says the same, and so do all between the two: nothing is lost with this one.
@@ -207,6 +234,7 @@ extension NodeAgent {
             let (node, domain) = (peers[index].node, peers[index].domain)
             actions.append(.report(up ? .peerUp(node, domain) : .peerDown(node, domain)))
         }
+        warnOfShadows(&actions)
         if now.wall.nanoseconds > floors.handshakeNanoseconds - Self.floorInterval.nanoseconds {
             // The wall clock has jumped ahead: reserve again before handshakes overtake the floor.
             raiseFloorsSoon(now)

@@ -72,6 +72,39 @@ extension NodeAgent {
         return member.map { "the key is that of node \($0), which the snapshot names as a peer" }
     }
 
+    // MARK: The underlay
+
+    /// Says where networks that lead to static peers hold the underlay address of a node: the host's routing may then send the
+    /// node's datagrams into the static tunnel. A route of the host's own, to the node or its network, keeps them out, so
+    /// that nothing is refused; nodes come, go and move, and nobody could have known when the configuration was written.
+    func warnOfShadows(_ actions: inout [NodeAction]) {
+        if staticPeers.isEmpty { return }
+        for index in domains.indices {
+            let shadows = shadows(in: domains[index])
+            guard shadows != domains[index].shadows else { continue }
+            for shadow in shadows where !domains[index].shadows.contains(shadow) {
+                actions.append(.report(.staticShadows(domains[index].id, shadow)))
+            }
+            domains[index].shadows = shadows
+        }
+    }
+
+    private func shadows(in domain: DomainState) -> [String] {
+        var shadows: [String] = []
+        for network in staticRoutes(domain) + staticAddresses(domain).map(\.network) {
+            for peer in peers {
+                guard let endpoint = tunnels.endpoint(of: peer.handle), network.contains(endpoint.address) else {
+                    continue
+                }
+                let what =
+                    "\(network) holds \(endpoint), where node \(peer.node) is reached: what is sent there goes into the "
+                    + "tunnel, unless this host has a route of its own to it"
+                if !shadows.contains(what) { shadows.append(what) }
+            }
+        }
+        return shadows
+    }
+
     // MARK: The interface
 
     func staticAddresses(_ domain: DomainState) -> [InterfaceAddress] {

@@ -37,6 +37,8 @@ public final class NodeAgent: Component {
     var heartbeatCall = RepeatingCall()
     var updatesCall = RepeatingCall()
     var renewalCall = RepeatingCall()
+    /// Of setting up interfaces that failed.
+    var interfaceCall = RepeatingCall()
     var writes: [PendingWrite] = []
     /// Files whose last write failed; tried again when the floors are.
     var writesToRetry: [StateFile] = []
@@ -116,6 +118,8 @@ public final class NodeAgent: Component {
             makeRecord(now)
             if isGone { reconnectControl(now, &actions) }
             if phase == .active { heartbeatCall.schedule(at: now.monotonic) }
+        case .interfaceConfigured(let domain): noteInterface(of: domain, failure: nil, now, &actions)
+        case .interfaceFailed(let domain, let why): noteInterface(of: domain, failure: why, now, &actions)
         }
     }
 
@@ -124,6 +128,7 @@ public final class NodeAgent: Component {
         if heartbeatCall.isDue(now.monotonic) { sendHeartbeat(now, &actions) }
         if updatesCall.isDue(now.monotonic) { sendUpdates(now, &actions) }
         if renewalCall.isDue(now.monotonic) { sendRenewal(now, &actions) }
+        if interfaceCall.isDue(now.monotonic) { retryInterfaces(&actions) }
         if let floorsDue, floorsDue <= now.monotonic {
             raiseFloors(now, &actions)
             retryWrites(&actions)
@@ -144,6 +149,7 @@ public final class NodeAgent: Component {
         consider(heartbeatCall.due, .heartbeat)
         consider(updatesCall.due, .updates)
         consider(renewalCall.due, .renewal)
+        consider(interfaceCall.due, .interfaces)
         consider(floorsDue, .floors)
         if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason.timer)) }
         return next

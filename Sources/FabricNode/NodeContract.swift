@@ -40,6 +40,10 @@ public enum NodeEvent: Sendable {
     case persisted(PersistNumber)
     case persistFailed(PersistNumber, DiskError)
     case endpointsChanged([Endpoint])
+    /// The interface of the domain is as `.configureInterface` asked.
+    case interfaceConfigured(RoutingDomainID)
+    /// It is not, or not in all; why, in words. The agent asks again.
+    case interfaceFailed(RoutingDomainID, String)
 }
 
 public typealias RequestNumber = UInt64
@@ -74,7 +78,8 @@ public enum NodeAction: Sendable {
     case reconnectControl
     /// Make `bytes` the content of `file`, durably; `.persisted` or `.persistFailed` follows, exactly one.
     case persist(PersistNumber, StateFile, [UInt8])
-    /// The network interface of a routing domain shall look like this. Repeated when it changes.
+    /// The network interface of a routing domain shall look like this. Repeated when it changes, and while it fails. A host
+    /// with interfaces tells `.interfaceConfigured` or `.interfaceFailed`.
     case configureInterface(InterfaceConfiguration)
     /// Something that a person or a trace may want to know.
     case report(NodeReport)
@@ -132,6 +137,9 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     case peerDown(NodeID, RoutingDomainID)
     /// A static peer or address of a routing domain, and why the fabric does not take it.
     case staticRefused(RoutingDomainID, String, why: String)
+    /// What the static peers of a routing domain may take from the fabric.
+    case staticShadows(RoutingDomainID, String)
+    case interfaceFailed(RoutingDomainID, String)
 
     public var description: String {
         switch self {
@@ -147,6 +155,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
         case .peerUp(let node, let domain): "peer \(node) up in \(domain)"
         case .peerDown(let node, let domain): "peer \(node) down in \(domain)"
         case .staticRefused(let domain, let what, let why): "static peers of \(domain): \(what) is refused: \(why)"
+        case .staticShadows(let domain, let what): "static peers of \(domain): \(what)"
+        case .interfaceFailed(let domain, let why): "the interface of \(domain) is not as it should be: \(why)"
         }
     }
 }
@@ -177,7 +187,7 @@ public enum NodePhase: Hashable, Sendable, CustomStringConvertible {
 
 /// Why the agent wants to be woken.
 public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
-    case retryEnrolment, heartbeat, updates, renewal, floors, probe, health
+    case retryEnrolment, heartbeat, updates, renewal, floors, probe, health, interfaces
     case tunnel(TunnelTimer)
 
     public var description: String {
@@ -189,6 +199,7 @@ public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
         case .floors: "raise floors"
         case .probe: "probe peers"
         case .health: "peer health"
+        case .interfaces: "set up interfaces again"
         case .tunnel(let reason): "tunnel: \(reason)"
         }
     }

@@ -79,6 +79,10 @@ public struct NodeStatus: Hashable, Sendable, Codable {
         /// Those that were configured with static peers.
         public var addresses: [InterfaceAddress]
         public var staticPeers: [StaticPeer]
+        /// What the static peers may take from the fabric, in words.
+        public var warnings: [String]
+        /// Why its interface is not as it should be; the agent tries again.
+        public var interfaceFailure: String?
     }
 
     /// A hand-configured peer.
@@ -162,7 +166,7 @@ extension NodeAgent {
                     latestHandshake: tunnel?.lastHandshake.map { (now.wall - (now.monotonic - $0)).seconds },
                     receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0,
                     refused: peer.refusal)
-            })
+            }, warnings: domain.shadows, interfaceFailure: domain.interfaceFailure)
     }
 }
 

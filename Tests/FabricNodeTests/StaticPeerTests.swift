@@ -35,6 +35,28 @@ import Testing
     let there = Packets.udp4(from: "10.78.0.1", to: "10.78.0.2", [1, 2, 3])
     let back = Packets.udp4(from: "10.78.0.2", to: "10.78.0.1", [4, 5])
 
+    @Test func `a network that holds where a node is reached is warned of, once, and while it does`() throws {
+        let bench = try NodeBench()
+        let stock = try StockPeer(bench)
+        let host = bench.addHost(
+            "a", token: try bench.makeToken().token,
+            staticPeers: [try .file(stock.section(allowedIPs: "10.78.0.2/32, 192.0.2.2/31"))])
+        bench.start(host)
+        try #require(bench.run { host.agent.phase == .active })
+        func warnings() -> [String] { host.agent.status(now: bench.time(of: host)).domains[0].warnings }
+        #expect(warnings().isEmpty)
+        let other = try bench.join("b")
+        #expect(other.endpoint == Endpoint("192.0.2.2:51820"))
+        #expect(bench.run { warnings().count == 1 && bench.isUp(host) })
+        #expect(warnings()[0].contains("192.0.2.2/31 holds 192.0.2.2:51820"))
+        #expect(warnings()[0].contains(other.agent.nodeID!.text))
+        bench.run(.seconds(60))
+        let told = host.reports.count { if case .staticShadows(.fabric, _) = $0 { true } else { false } }
+        #expect(told == 1)
+        // It is where it was, and works: the host's own routing decides.
+        #expect(bench.isUp(host) && host.agent.staticPeers.allSatisfy { $0.handle != nil && $0.refusal == nil })
+    }
+
     @Test(arguments: [true, false]) func `packets pass both ways, whoever begins`(_ nodeBegins: Bool) throws {
         let bench = try NodeBench()
         let stock = try StockPeer(bench)

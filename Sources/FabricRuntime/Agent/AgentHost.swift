@@ -185,7 +185,9 @@ public final class AgentHost {
     private func log(_ report: NodeReport) {
         switch report {
         case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
-        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset, .staticRefused:
+        case .interfaceFailed: logger.error("report", metadata: ["what": "\(report)"])
+        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset, .staticRefused,
+            .staticShadows:
             logger.warning("report", metadata: ["what": "\(report)"])
         case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown:
             logger.info("report", metadata: ["what": "\(report)"])
@@ -199,12 +201,12 @@ public final class AgentHost {
                 return apply(configuration, existing)
             }
             let interface = try AgentInterface(pattern: pattern, offloads: settings.offloads, configuration)
-            packets.add(interface)
-            apply(configuration, interface)
             try loop.register(interface.device.descriptor) { [unowned self, unowned interface] in
                 packets.readable(interface)
                 settle(LinuxClock.now())
             }
+            packets.add(interface)
+            apply(configuration, interface)
             logger.notice(
                 "interface up",
                 metadata: [
@@ -212,13 +214,17 @@ public final class AgentHost {
                     "address": "\(configuration.address)",
                 ])
         } catch {
-            logger.error("the interface can't be set up", metadata: ["error": "\(error)"])
+            tell(.interfaceFailed(configuration.domain, "\(error)"))
         }
     }
 
     private func apply(_ configuration: InterfaceConfiguration, _ interface: AgentInterface) {
-        for failure in interface.apply(configuration) {
-            logger.error("the interface is not as it should be", metadata: ["error": "\(failure)"])
-        }
+        let failures = interface.apply(configuration).map(\.description).joined(separator: "; ")
+        tell(
+            failures.isEmpty
+                ? .interfaceConfigured(configuration.domain) : .interfaceFailed(configuration.domain, failures))
     }
+
+    /// While actions are performed: those that follow are performed after them.
+    private func tell(_ event: NodeEvent) { agent.handle(event, now: LinuxClock.now(), into: &actions) }
 }

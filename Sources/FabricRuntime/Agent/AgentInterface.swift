@@ -32,7 +32,7 @@ final class AgentInterface {
     }
 
     /// Does all that can be done, and returns what could not: a route that the host has already takes nothing from the others.
-    /// What failed is tried again with the next configuration.
+    /// What failed is tried again with the next configuration, which comes soon when something did.
     func apply(_ configuration: InterfaceConfiguration) -> [SystemError] {
         var failures: [SystemError] = []
         func attempt(_ body: () throws(SystemError) -> Void) -> Bool {

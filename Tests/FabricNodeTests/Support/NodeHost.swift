@@ -53,6 +53,8 @@ final class NodeHost {
 
     var course: (HTTPRequest) -> Course = { _ in .pass }
     var diskError: (StateFile) -> DiskError? = { _ in nil }
+    /// Nil for a host that says nothing of its interfaces; otherwise what of one can't be set up.
+    var interfaceError: ((InterfaceConfiguration) -> String?)?
     /// How long a write takes.
     var diskTime = Duration.milliseconds(2)
     var losesDatagrams = false
@@ -163,6 +165,9 @@ extension NodeBench {
             case .configureInterface(let interface):
                 host.interfaces.removeAll { $0.domain == interface.domain }
                 host.interfaces.append(interface)
+                guard let error = host.interfaceError else { continue }
+                let event = error(interface).map { NodeEvent.interfaceFailed(interface.domain, $0) }
+                schedule(after: .zero) { [self] in tell(host, event ?? .interfaceConfigured(interface.domain)) }
             case .report(let report): host.reports.append(report)
             }
         }
