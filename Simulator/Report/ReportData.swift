@@ -45,6 +45,8 @@ struct ReportData: Encodable {
     var controlPlace: Int
     /// Of the journal's host numbers: what comes before the nodes.
     var otherHosts: [String]
+    /// And what comes after them.
+    var laterHosts: [String]
     var nodes: [Node]
     var links: [Link]
     var expectations: [Expectation]
@@ -74,7 +76,11 @@ struct ReportData: Encodable {
         troubles = run.troubles
         places = plan.places.map(\.name)
         controlPlace = plan.controlPlace
-        otherHosts = (0..<run.world.hostCount - plan.nodes.count).map { run.name(ofHost: $0) }
+        let first = run.agents.first?.host.index ?? run.world.hostCount
+        otherHosts = (0..<first).map { run.name(ofHost: $0) }
+        laterHosts = (first + plan.nodes.count..<max(first + plan.nodes.count, run.world.hostCount)).map {
+            run.name(ofHost: $0)
+        }
         nodes = plan.nodes.map { Node(name: $0.name, place: $0.place) }
         links = []
         for a in plan.places.indices {

@@ -140,12 +140,43 @@ function copy(text, button) {
   setTimeout(() => button.textContent = label, 1200);
 }
 
+/** The faults at a moment: those in force, and the last that began before it. */
+function faultsAt(moment) {
+  const begun = D.bars.filter(bar => !bar.isOperation)
+    .flatMap(bar => bar.spans.map(([from, until]) => ({ bar, from, until }))).filter(span => span.from <= moment);
+  const inForce = begun.filter(span => span.until > moment).sort((a, b) => b.from - a.from);
+  const ended = span => Math.max(span.from, span.until);
+  const last = begun.filter(span => !inForce.includes(span)).sort((a, b) => ended(b) - ended(a))[0];
+  return { inForce, last };
+}
+/** Says them with buttons that go there. */
+function faultLine(moment) {
+  const { inForce, last } = faultsAt(moment), most = 4;
+  const name = span => span.bar.word + (span.bar.label ? ` “${span.bar.label}”` : "");
+  const link = (span, words) => make("button", { type: "button", class: "link", title: span.bar.text, onclick: () => view.go(span.from) },
+    `${name(span)} (line ${span.bar.line}), ${words}`);
+  const parts = [];
+  if (inForce.length) {
+    parts.push("In force then: ");
+    inForce.slice(0, most).forEach((span, k) => parts.push(k ? ", " : "", link(span, `since ${timeText(span.from)}`)));
+    if (inForce.length > most) parts.push(` and ${inForce.length - most} more`);
+  }
+  const lines = [make("p", { class: "faults" }, ...parts.splice(0))];
+  if (last && (!inForce.length || moment - Math.max(last.from, last.until) < 60)) {
+    const words = last.until > last.from ? `over since ${timeText(last.until)}` : `at ${timeText(last.from)}`;
+    parts.push(inForce.length ? "Shortly before: " : "No fault was in force then; the last before: ", link(last, words));
+  }
+  if (!parts.length && !inForce.length) parts.push("No fault came before.");
+  lines.push(make("p", { class: "faults" }, ...parts));
+  return lines.filter(line => line.childNodes.length);
+}
+
 // The head.
 {
   const held = D.expectations.filter(entry => entry.isGood).length;
   document.title = `${D.scenario}: ${D.held ? "held" : "not held"}, seed ${D.seed}`;
   $("verdict").className = "verdict" + (D.held ? "" : " bad");
-  $("verdict").append(D.held ? "HELD" : "NOT HELD", make("small", {}, `${held} of ${D.expectations.length}`));
+  $("verdict").append(D.held ? "HELD" : "NOT HELD", make("small", {}, `${held} of ${D.expectations.length} held`));
   $("title").textContent = D.scenario;
   $("about").textContent = D.about;
   const fact = (name, value, kind = "", wide = "") => make("div", { class: wide }, make("dt", {}, name), make("dd", { class: kind }, value));
@@ -160,7 +191,8 @@ function copy(text, button) {
     $("broken").append(make("h2", {}, broken.length ? "What broke, first things first" : "Worth knowing"), make("ul", {},
       ...broken.map(entry => make("li", {},
         make("button", { type: "button", onclick: () => view.go(entry.decided ?? D.duration) }, entry.decided === undefined ? "not reached" : "go to " + timeText(entry.decided)),
-        make("b", {}, entry.name), make("p", {}, `${entry.line ? `line ${entry.line}, ` : ""}${entry.condition}. ${entry.why || ""}`))),
+        make("b", {}, entry.name), make("p", {}, `${entry.line ? `line ${entry.line}, ` : ""}${entry.name.includes(entry.condition) ? "" : entry.condition + ". "}${entry.why || ""}`),
+        ...(entry.decided === undefined ? [] : faultLine(entry.decided)))),
       ...troubles.map(text => make("li", {}, make("b", {}, "note"), make("p", {}, text)))));
   }
   $("foot").textContent = `One file, nothing loaded. The same file and seed give this report again, byte for byte. Trace ${D.hash}.`;
@@ -225,6 +257,15 @@ if (location.hash === "#selftest") {
       check(all > 0, "no events before the filter");
       view.set({ node: -1 });
       await settled();
+    }
+    const went = document.querySelector("#broken li > button"), fault = document.querySelector("#broken .faults button");
+    if (fault) {
+      fault.click();
+      await settled();
+      check(D.bars.some(bar => bar.spans.some(span => span[0] === view.moment)), "a fault's button does not go to its beginning");
+      went.click();
+      await settled();
+      check(D.expectations.some(entry => entry.decided === view.moment), "“go to” does not go to what broke");
     }
     document.querySelector("#list [data-event]").click();
     await settled();

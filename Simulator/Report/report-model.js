@@ -27,7 +27,7 @@ const short = value => !isFinite(value) ? "–"
 
 const times = numbers(D.times);
 const series = Object.fromEntries(Object.entries(D.series).map(([name, text]) => [name, numbers(text)]));
-const hostNames = [...D.otherHosts, ...D.nodes.map(node => node.name)];
+const hostNames = [...D.otherHosts, ...D.nodes.map(node => node.name), ...D.laterHosts];
 const firstNode = D.otherHosts.length;
 const nodeNamed = new Map(D.nodes.map((node, index) => [node.name, index]));
 
