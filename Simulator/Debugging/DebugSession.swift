@@ -23,7 +23,7 @@ public final class DebugSession {
 
     public static let help = """
         step [N]            the next event, or the next N
-        node NAME           on to the next event of this host
+        step NAME           on to the next event of this host
         until CONDITION     \(StopCondition.help)
         run                 to the end
         back [N]            N events back, or before the last command
@@ -42,7 +42,9 @@ public final class DebugSession {
         guard let command = words.first else { return [] }
         let argument = words.count > 1 ? words[1] : nil
         switch command {
-        case "step", "s": return step(number(argument) ?? 1)
+        case "step", "s":
+            guard let argument else { return step(1) }
+            return number(argument).map { step($0) } ?? stepNode(argument)
         case "node", "n": return stepNode(argument)
         case "until", "u": return until(words.dropFirst().joined(separator: " "))
         case "run", "r": return until("\(Span(plan.duration))")
@@ -77,8 +79,16 @@ public final class DebugSession {
     private func go(to limit: Duration? = nil, _ enough: ((ScenarioRun) -> Bool)? = nil) -> [String] {
         former.append(run.eventCount)
         let first = journal.count
+        let broken = run.judge.brokenCount
         run.advance(to: limit, until: enough)
-        return added(since: first) + [position]
+        let news = run.judge.brokenCount > broken ? brokenLines() : []
+        return added(since: first) + news + [position]
+    }
+
+    private func brokenLines() -> [String] {
+        run.verdict().expectations.filter { $0.outcome == .broken }.flatMap { result in
+            ["  BROKEN  \(result.name)"] + (result.why.map { ["          \($0)"] } ?? [])
+        }
     }
 
     private func added(since first: Int) -> [String] {
@@ -89,7 +99,8 @@ public final class DebugSession {
     }
 
     private func step(_ count: UInt64) -> [String] {
-        let target = run.eventCount + max(1, count)
+        let (target, overflow) = run.eventCount.addingReportingOverflow(max(1, count))
+        if overflow { return until("\(Span(plan.duration))") }
         return go { $0.eventCount >= target }
     }
 

@@ -38,7 +38,11 @@ public struct PathExplanation {
         self.run = run
         self.a = a
         self.b = b
-        for (node, other) in [(a, b), (b, a)] { look(at: node, other) }
+        // What is wrong with one of them by itself comes before what they know of each other: that follows from it.
+        let isHereLive = life(of: a)
+        let isThereLive = life(of: b)
+        if isHereLive { knowledge(of: a, about: b) }
+        if isThereLive { knowledge(of: b, about: a) }
         for (node, other) in [(a, b), (b, a)] { underlay(node, other) }
         for (node, other) in [(a, b), (b, a)] { session(node, other) }
         echo(a, b)
@@ -69,16 +73,26 @@ public struct PathExplanation {
 
     // MARK: Each node by itself, and what it knows of the other
 
-    private mutating func look(at node: Int, _ other: Int) {
+    /// True when it runs and is a member.
+    private mutating func life(of node: Int) -> Bool {
         let me = name(node)
         guard let agent = run.agents[node].agent else {
-            return add(.bad, "\(me) runs", "no: " + whyDown(node))
+            add(.bad, "\(me) runs", "no: " + whyDown(node))
+            return false
         }
         add(.good, "\(me) runs", lastEntry(of: node, .boot).map { "booted at \(time($0))" } ?? "")
         guard case .active = agent.phase else {
-            return add(.bad, "\(me) is enrolled", "no: it is \(agent.phase)")
+            let said = lastEntry(of: node, .report).map { "; the last it said, at \(time($0)): \($0.text)" } ?? ""
+            add(.bad, "\(me) is enrolled", "no: it is \(agent.phase)\(said)")
+            return false
         }
         add(.good, "\(me) is enrolled", "")
+        return true
+    }
+
+    private mutating func knowledge(of node: Int, about other: Int) {
+        let me = name(node)
+        guard let agent = run.agents[node].agent else { return }
         guard agent.snapshotVersion > 0 else {
             return add(.bad, "\(me) has a snapshot", "no: it has enrolled, and the control plane has not given it one")
         }
@@ -288,13 +302,19 @@ public struct PathExplanation {
         let first = findings.first { $0.judgement == .bad }
         if isReachable {
             conclusion = "\(at) \(name(a)) reaches \(name(b))."
-            if let first { conclusion += " But soon it won't: \(first.subject): \(first.text)." }
+            if let first { conclusion += " But soon it won't: \(Self.reason(first))" }
             return
         }
         guard let first else {
             conclusion = "\(at) \(name(a)) does not reach \(name(b)) yet, and nothing is in the way."
             return
         }
-        conclusion = "\(at) \(name(a)) can't reach \(name(b)). \(first.subject): \(first.text)."
+        conclusion = "\(at) \(name(a)) can't reach \(name(b)). \(Self.reason(first))"
+    }
+
+    /// What is found not to be so is asked and denied: `left is enrolled? No: it is joining.`
+    private static func reason(_ finding: Finding) -> String {
+        finding.text.hasPrefix("no: ")
+            ? "\(finding.subject)? No: \(finding.text.dropFirst(4))." : "\(finding.subject): \(finding.text)."
     }
 }

@@ -40,7 +40,8 @@ struct TraceCommand: ParsableCommand {
     var node: [String] = []
     @Option(help: "Only what lies between --node and this host.") var peer: String?
     @Option(
-        help: "Only this kind: \(JournalKind.allCases.map(\.name).joined(separator: ", ")). May be given several times."
+        help:
+            "Only this kind: \(JournalKind.allCases.map(\.name).joined(separator: ", ")). Several with commas, or one after the other."
     )
     var kind: [String] = []
     @Option(help: "Only from this time on.", transform: span) var from: Span?
@@ -60,11 +61,13 @@ struct TraceCommand: ParsableCommand {
             throw ValidationError("--limit and --entries are at least 1, and --entries at most 100,000,000")
         }
         guard !untilBroken || until == nil else { throw ValidationError("give --until or --until-broken, not both") }
-        for name in kind where !JournalKind.allCases.contains(where: { $0.name == name }) {
+        for name in kinds where !JournalKind.allCases.contains(where: { $0.name == name }) {
             let all = JournalKind.allCases.map(\.name).joined(separator: ", ")
             throw ValidationError("there is no kind “\(name)”; give one of \(all)")
         }
     }
+
+    private var kinds: [String] { kind.flatMap { $0.split(separator: ",").map(String.init) } }
 
     func run() throws {
         try refuseRecording()
@@ -116,7 +119,7 @@ struct TraceCommand: ParsableCommand {
         var query = TraceQuery()
         query.hosts = try node.map { try host($0, run) }
         query.peer = try peer.map { try host($0, run) }
-        query.kinds = kind.compactMap { name in JournalKind.allCases.first { $0.name == name } }
+        query.kinds = kinds.compactMap { name in JournalKind.allCases.first { $0.name == name } }
         query.from = from?.duration
         query.until = to?.duration
         query.words = find

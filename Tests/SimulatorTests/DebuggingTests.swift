@@ -74,9 +74,9 @@ private func run(to time: Duration) throws -> ScenarioRun {
 
     @Test func `an explanation names the first thing that lacks`() throws {
         let before = PathExplanation(try run(to: .milliseconds(500)), from: 0, to: 1)
-        #expect(before.conclusion.contains("left runs: no: it has not been switched on"), "\(before.conclusion)")
+        #expect(before.conclusion.contains("left runs? No: it has not been switched on"), "\(before.conclusion)")
         let waiting = PathExplanation(try run(to: .milliseconds(1500)), from: 0, to: 1)
-        #expect(waiting.conclusion.contains("left is enrolled: no: it is awaiting approval"), "\(waiting.conclusion)")
+        #expect(waiting.conclusion.contains("left is enrolled? No: it is awaiting approval"), "\(waiting.conclusion)")
         let good = PathExplanation(try run(to: .seconds(15)), from: 0, to: 1)
         #expect(good.isReachable)
         #expect(good.findings.allSatisfy { $0.judgement != .bad }, "\(good.lines)")
@@ -98,6 +98,7 @@ private func run(to time: Duration) throws -> ScenarioRun {
         let session = DebugSession(try smallPlan())
         let stopped = session.perform("until broken")
         #expect(stopped.last?.contains("1 BROKEN") == true)
+        #expect(stopped.dropLast().contains { $0.hasPrefix("  BROKEN") }, "\(stopped)")
         let before = session.position
         let seen = session.perform("trace 1")
         _ = session.perform("step 5")
@@ -116,6 +117,7 @@ private func run(to time: Duration) throws -> ScenarioRun {
             ("jump", "is no command"), ("until never", "is no condition"), ("node nobody", "there is no host"),
             ("show", "name a host"), ("path left", "two nodes"), ("path left nobody", "there is no host"),
             ("back", "this is the start"), ("follow 99999", "no entry"), ("back x", "a number of events"),
+            ("step nobody", "there is no host"),
         ] {
             let text = session.perform(line).joined()
             #expect(text.contains(answer), "\(line): \(text)")
