@@ -11,6 +11,8 @@ final class AgentActor: SimulatedHost {
     static let flowFlag: UInt64 = 1 << 62
     static let startDelay = Duration.seconds(1)
     static let startToken = UInt64(1) << 61
+    /// Timers of lookups carry this bit beside the number.
+    static let lookupFlag = UInt64(1) << 60
 
     private let world: World
     private let services: ActorServices
@@ -25,6 +27,8 @@ final class AgentActor: SimulatedHost {
     private(set) var bootCount: UInt64 = 0
     private var client: VirtualControlClient?
     private var security: ControlChannelSecurity?
+    /// What resolvers will have said, by the number of the question. Looked up by key only.
+    private var lookups: [UInt64: VirtualResolver.Outcome] = [:]
     private var actions: [NodeAction] = []
     /// One buffer serves all packets: the world copies what is sent.
     private let packets: PacketScratch
@@ -92,6 +96,7 @@ final class AgentActor: SimulatedHost {
         agent = nil
         client = nil
         security = nil
+        lookups = [:]
         actions = []
         flows = []
     }
@@ -125,6 +130,8 @@ final class AgentActor: SimulatedHost {
                 for outcome in client.timerFired(token) { take(outcome, now) }
             } else if token & Self.flowFlag != 0 {
                 flowTimerFired(Int(token & ~Self.flowFlag), now)
+            } else if token & Self.lookupFlag != 0 {
+                lookupEnded(token & ~Self.lookupFlag, agent, now)
             }
         }
         settle(now)
@@ -167,13 +174,31 @@ final class AgentActor: SimulatedHost {
         world.setDeadline(host, deadline?.instant)
     }
 
+    private func lookUp(_ number: UInt64, _ name: HostName, _ timeout: Duration) {
+        let (delay, outcome) = world.resolver.ask(name, for: host, timeout: timeout)
+        lookups[number] = outcome
+        world.setTimer(host, after: delay, token: number | Self.lookupFlag)
+    }
+
+    private func lookupEnded(_ number: UInt64, _ agent: NodeAgent, _ now: Now) {
+        switch lookups.removeValue(forKey: number) {
+        case .success(let answer):
+            world.note(host, "resolver: \(answer.addresses.map(\.description).joined(separator: ", "))")
+            agent.handle(.resolved(number, answer), now: now, into: &actions)
+        case .failure(let failure):
+            world.note(host, "resolver: \(failure)")
+            agent.handle(.resolutionFailed(number, failure), now: now, into: &actions)
+        case nil: break
+        }
+    }
+
     /// True when the host has crashed before it did this.
     private func passBoundary(before action: NodeAction) -> Bool {
         switch action {
         case .request(_, let request, _):
             world.pass(.send, of: host, "\(request.method.rawValue) \(request.path)")
         case .persist(_, let file, _): world.pass(.persist, of: host, file.rawValue)
-        case .secureControlChannel, .reconnectControl, .configureInterface, .report: false
+        case .secureControlChannel, .reconnectControl, .useControl, .resolve, .configureInterface, .report: false
         }
     }
 
@@ -188,6 +213,8 @@ final class AgentActor: SimulatedHost {
         case .reconnectControl:
             let now = world.now(of: host)
             for outcome in client.reconnect() { take(outcome, now) }
+        case .useControl(let endpoint, let timeout): client.use(endpoint, connectTimeout: timeout)
+        case .resolve(let number, let name, let timeout): lookUp(number, name, timeout)
         case .persist(let number, let file, let bytes):
             services.checks.persists(file, bytes, number, self)
             world.store(of: host).persist(file.rawValue, bytes, operation: number)

@@ -219,6 +219,12 @@ final class OperatorActor: SimulatedHost {
         client.send(request, number: number, timeout: Self.requestTimeout)
     }
 
+    /// The control plane has another address, which the operator knows.
+    func controlMoved() {
+        client.use(control().endpoint, connectTimeout: VirtualControlClient.connectTimeout)
+        for outcome in client.reconnect() { complete(outcome) }
+    }
+
     private func refuse(_ what: String) {
         refusals.append(what)
         world.note(host, what)

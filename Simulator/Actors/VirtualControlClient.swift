@@ -35,7 +35,8 @@ final class VirtualControlClient {
 
     private let world: World
     private let host: HostID
-    private let server: Endpoint
+    private var server: Endpoint
+    private var connectTimeout = VirtualControlClient.connectTimeout
     private let verifyServer: StreamVerifier
     private var identity: StreamIdentity?
     /// Of ordinary requests, and then of each parked one.
@@ -75,7 +76,7 @@ final class VirtualControlClient {
         world.setTimer(host, after: timeout, token: number | Self.timerFlag)
         if lanes[index].stream == nil {
             var options = StreamOptions(identity: identity, verify: verifyServer)
-            options.connectTimeout = Self.connectTimeout
+            options.connectTimeout = connectTimeout
             lanes[index].stream = world.streams.connect(host, to: server, options)
         }
         if lanes[index].isOpen, let stream = lanes[index].stream, world.streams.send(stream, bytes) {
@@ -91,6 +92,12 @@ final class VirtualControlClient {
         guard lanes.count <= Self.longPolls else { return 1 }
         lanes.append(Lane())
         return lanes.count - 1
+    }
+
+    /// New connections go there.
+    func use(_ server: Endpoint, connectTimeout: Duration) {
+        self.server = server
+        self.connectTimeout = connectTimeout
     }
 
     /// Ends all connections, and what was under way on them.

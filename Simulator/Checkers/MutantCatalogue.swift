@@ -168,6 +168,8 @@
                 "The type of a signed document is not covered by the signature."
             case .overlayAddressesCollide:
                 "Overlay addresses are derived from too little of the node."
+            case .controlPinIgnored:
+                "Whoever shows a certificate in the control plane's name is taken for it, under whatever root."
             case .stateChecksumIgnored:
                 "A state file's checksum is not checked."
             case .commitsUnsynced:

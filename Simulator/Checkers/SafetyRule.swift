@@ -69,7 +69,8 @@ public enum SafetyRule: Int, CaseIterable, Hashable, Sendable {
         case .certificatesSound:
             "certificates go to approved nodes, never outlive their issuer, and each has a serial number of its own"
         case .auditAppendOnly: "the audit only grows, its hash chain holds, and what was decided stands in it"
-        case .secretsStaySecret: "no private key, raw token or inner plaintext is on a link or in the database"
+        case .secretsStaySecret:
+            "no private key, raw token or inner plaintext is on a link, in the database or with an impostor"
         case .queuesBounded: "every queue and table stays within its named limit"
         case .recordsForward: "a node never goes by an older record of a peer than one that it has had"
         case .loadShed:

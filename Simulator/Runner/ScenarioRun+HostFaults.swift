@@ -20,6 +20,8 @@ extension ScenarioRun {
         case .database(let settings): control.databaseConditions.apply(settings)
         case .backUpControl(let name): control.backUp(name)
         case .restoreControl(let name): control.restore(name)
+        case .dnsAnswers(let nodes, let answer): tell(nodes, answer)
+        case .moveControl: moveControl()
         case .crashAt(let set, let point): for host in hosts(set) { world.armCrash(host, point) }
         }
     }

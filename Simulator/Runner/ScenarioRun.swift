@@ -30,6 +30,8 @@ public final class ScenarioRun {
     var agents: [AgentActor] = []
     /// Nil in runs without attacks on the path.
     private(set) var attacker: Attacker?
+    /// Stands in the world when a resolver may name him.
+    var impostor: Impostor?
     let places: [PlaceID]
     let view: SimulationView
     /// World time at which the scenario's clock starts.
@@ -91,6 +93,7 @@ public final class ScenarioRun {
         if plan.steps.contains(where: { if case .attack(.captureControl) = $0.action { true } else { false } }) {
             control.past = ControlPast()
         }
+        addNames()
         services.checks.trust = { [unowned person] in person.trust }
         world.start(control.host, at: .zero)
         world.start(person.host, at: .zero + .seconds(1))
@@ -101,11 +104,12 @@ public final class ScenarioRun {
     private func addAgents() {
         let packets = PacketScratch()
         for node in plan.nodes {
-            let configuration = NodeConfiguration(
+            var configuration = NodeConfiguration(
                 name: node.name, joinToken: nil, domains: node.domains,
                 facts: NodeFacts(os: "simulated", architecture: "virtual", version: RAPVersion.text),
                 capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
                 probeInterval: plan.cluster.probe)
+            configuration.controlName = plan.controlName.map { NamedServer(name: $0, port: ControlActor.port) }
             let agent = AgentActor(
                 world: world, services: services, name: node.name, configuration: configuration,
                 control: control.endpoint, packets: packets)

@@ -61,6 +61,7 @@ public final class World {
     public let trace: Trace
     public private(set) var network: VirtualNetwork!
     public private(set) var streams: VirtualStreams!
+    public private(set) lazy var resolver = VirtualResolver(random: random("resolver"))
     /// Called after every event, for checkers. It must not act on the world.
     public var afterEvent: ((World) -> Void)?
     /// What happened in words, with causes; nil unless `keepJournal` was called.

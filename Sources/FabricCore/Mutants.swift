@@ -81,6 +81,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case payloadTypeUnsigned
     case overlayAddressesCollide
     case stateChecksumIgnored
+    case controlPinIgnored
     case commitsUnsynced
 }
 

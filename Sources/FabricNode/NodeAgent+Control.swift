@@ -15,6 +15,7 @@ extension NodeAgent {
     static var reportedClockOffset: Duration { .minutes(2) }
 
     func handleReply(_ number: RequestNumber, _ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
+        if locator != nil { noteControlReplied(number, &actions) }
         if number == enrolmentCall.outstanding {
             handleEnrolmentReply(reply, now, &actions)
         } else if number == heartbeatCall.outstanding {
@@ -29,6 +30,7 @@ extension NodeAgent {
     func handleFailure(_ number: RequestNumber, _ failure: ControlFailure, _ now: Now, _ actions: inout [NodeAction]) {
         counters.requestsFailed += 1
         actions.append(.report(.controlFailed("\(failure)")))
+        let isOfACall = locator != nil && controlCall(number) != nil
         if number == enrolmentCall.outstanding {
             enrolmentCall.failed(now: now.monotonic, random: random)
             if planted(.newKeyAfterLostAnswer), failure == .answerLost, membership == nil { startAnew(&actions) }
@@ -41,6 +43,7 @@ extension NodeAgent {
         } else if number == renewalCall.outstanding {
             renewalCall.failed(now: now.monotonic, random: random)
         }
+        if isOfACall, failure.speaksAgainstAddress { doubtControlAddress(now, &actions) }
     }
 
     /// An address is gone, and with it whatever is under way: it is asked again at once, not after its time-out.
@@ -111,7 +114,7 @@ extension NodeAgent {
         let number = takeNumber()
         heartbeatCall.sent(number, now.monotonic)
         let request = HTTPRequest(.post, "/v1/node/heartbeat", body: JSON.encodeOwn(body))
-        actions.append(.request(number, request, timeout: Self.requestTimeout))
+        ask(number, request, timeout: Self.requestTimeout, now, &actions)
         considerRenewal(now)
     }
 
@@ -175,7 +178,7 @@ extension NodeAgent {
                 .init("snapshot", "\(snapshotVersion)"), .init("records", "\(recordsVersion)"),
                 .init("trust", "\(trust?.version ?? 0)"), .init("wait", "\(Self.updatesWait.components.seconds)"),
             ])
-        actions.append(.request(number, request, timeout: Self.updatesWait + Self.requestTimeout))
+        ask(number, request, timeout: Self.updatesWait + Self.requestTimeout, now, &actions)
     }
 
     private func handleUpdatesReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
@@ -230,10 +233,8 @@ extension NodeAgent {
         let number = takeNumber()
         renewalCall.sent(number, now.monotonic)
         let body = ControlAPI.CertificateRenewal(certificateRequest: Blob(request))
-        actions.append(
-            .request(
-                number, HTTPRequest(.post, "/v1/node/certificate", body: JSON.encodeOwn(body)),
-                timeout: Self.requestTimeout))
+        let post = HTTPRequest(.post, "/v1/node/certificate", body: JSON.encodeOwn(body))
+        ask(number, post, timeout: Self.requestTimeout, now, &actions)
     }
 
     private func handleRenewalReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {

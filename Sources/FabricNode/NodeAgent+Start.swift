@@ -47,6 +47,11 @@ extension NodeAgent {
             }
         }
         reserveFloors(now, &actions)
+        if configuration.controlName != nil {
+            let known: ControlState? =
+                if case .present(let state) = load(ControlState.self, .control) { state } else { nil }
+            startLocating(known, now, &actions)
+        }
         if planted(.tunnelsBeforeFloor) { tunnelsReady = true }
 
         if case .present(let state) = loadedIdentity {
@@ -165,7 +170,7 @@ extension NodeAgent {
         let (request, timeout) = enrolment.nextRequest()
         let number = takeNumber()
         enrolmentCall.sent(number, now.monotonic)
-        actions.append(.request(number, request, timeout: timeout))
+        ask(number, request, timeout: timeout, now, &actions)
     }
 
     func handleEnrolmentReply(_ reply: HTTPReply, _ now: Now, _ actions: inout [NodeAction]) {
@@ -324,7 +329,7 @@ extension NodeAgent {
             tunnels.setTimestampCeiling(write.handshakeFloor, now: now)
             tunnelsUsed(now)
         case .snapshot: durableSnapshotVersion = max(durableSnapshotVersion, write.snapshotVersion ?? 0)
-        case .membership: break
+        case .membership, .control: break
         }
     }
 
@@ -356,6 +361,7 @@ extension NodeAgent {
             case .identity: persist(.identity, identity, &actions)
             case .membership: persist(.membership, membership, &actions)
             case .snapshot: persistSnapshot(&actions)
+            case .control: persistControl(&actions)
             case .floors: break
             }
         }

@@ -45,6 +45,11 @@ public final class NodeAgent: Component {
     var floorsDue: Instant?
     var floorsRaised = Instant.zero
 
+    // Where the control plane is, when it is known by name; see NodeAgent+Locate.swift.
+    var locator: ControlLocator?
+    /// Requests that wait for the first address.
+    var heldRequests: [HeldRequest] = []
+
     // Where this host is, and where its peers are.
     var endpoints: [Endpoint] = []
     var ownRecord: SignedEnvelope?
@@ -111,6 +116,8 @@ public final class NodeAgent: Component {
         case .requestFailed(let number, let failure): handleFailure(number, failure, now, &actions)
         case .persisted(let number): handlePersisted(number, now, &actions)
         case .persistFailed(let number, let error): handlePersistFailed(number, error, now, &actions)
+        case .resolved(let number, let answer): handleResolved(number, answer, now, &actions)
+        case .resolutionFailed(let number, let failure): handleUnresolved(number, failure, now, &actions)
         case .endpointsChanged(let endpoints):
             guard endpoints != self.endpoints else { return }
             let isGone = self.endpoints.contains { old in !endpoints.contains { $0.address == old.address } }
@@ -133,6 +140,7 @@ public final class NodeAgent: Component {
             raiseFloors(now, &actions)
             retryWrites(&actions)
         }
+        if locator?.isDue(now.monotonic) == true { lookUpControl(now, &actions) }
         if let probeDue, probeDue <= now.monotonic { probePeers(now, &actions) }
         tunnels.handleDeadline(now: now)
         tunnelsUsed(now)
@@ -151,6 +159,7 @@ public final class NodeAgent: Component {
         consider(renewalCall.due, .renewal)
         consider(interfaceCall.due, .interfaces)
         consider(floorsDue, .floors)
+        if let locator, !locator.isLookingUp { consider(locator.due, .lookup) }
         if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason.timer)) }
         return next
     }

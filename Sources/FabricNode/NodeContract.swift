@@ -17,6 +17,9 @@ public struct NodeConfiguration: Sendable {
     /// Peers that a person configured on this host; checked by `StaticPeers.check`. They come and go with the configuration
     /// alone: no snapshot brings them, and none takes them away.
     public var staticPeers: [StaticPeers] = []
+    /// The control plane's name and port, when it is known by name: then requests wait for `useControl`. Nil when the host
+    /// knows its address.
+    public var controlName: NamedServer?
 
     public init(
         name: String, joinToken: JoinToken?, domains: [RoutingDomainID], facts: NodeFacts, capabilities: [String],
@@ -32,6 +35,17 @@ public struct NodeConfiguration: Sendable {
     }
 }
 
+/// A server that is known by name.
+public struct NamedServer: Hashable, Sendable {
+    public var name: HostName
+    public var port: UInt16
+
+    public init(name: HostName, port: UInt16) {
+        self.name = name
+        self.port = port
+    }
+}
+
 public enum NodeEvent: Sendable {
     /// The first event: the state files that exist, and the endpoints at which datagrams reach this host.
     case started(files: [LoadedFile], endpoints: [Endpoint])
@@ -44,10 +58,14 @@ public enum NodeEvent: Sendable {
     case interfaceConfigured(RoutingDomainID)
     /// It is not, or not in all; why, in words. The agent asks again.
     case interfaceFailed(RoutingDomainID, String)
+    /// A resolver's answer, with one address or more. Nothing proves it.
+    case resolved(ResolutionNumber, ResolvedAddresses)
+    case resolutionFailed(ResolutionNumber, ResolutionFailure)
 }
 
 public typealias RequestNumber = UInt64
 public typealias PersistNumber = UInt64
+public typealias ResolutionNumber = UInt64
 
 /// Why a request to the control plane has no reply.
 public enum ControlFailure: Error, Hashable, Sendable, CustomStringConvertible {
@@ -76,6 +94,11 @@ public enum NodeAction: Sendable {
     /// End all connections to the control plane: they came from an address that is gone, and would die in silence. What was
     /// under way on them fails as lost; the next request makes new ones.
     case reconnectControl
+    /// From now on connections to the control plane go there, and may take so long to come about. Without `reconnectControl`
+    /// those that stand may stay.
+    case useControl(Endpoint, connectTimeout: Duration)
+    /// Look a name up; `.resolved` or `.resolutionFailed` follows within `timeout`, exactly one.
+    case resolve(ResolutionNumber, HostName, timeout: Duration)
     /// Make `bytes` the content of `file`, durably; `.persisted` or `.persistFailed` follows, exactly one.
     case persist(PersistNumber, StateFile, [UInt8])
     /// The network interface of a routing domain shall look like this. Repeated when it changes, and while it fails. A host
@@ -140,6 +163,9 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     /// What the static peers of a routing domain may take from the fabric.
     case staticShadows(RoutingDomainID, String)
     case interfaceFailed(RoutingDomainID, String)
+    /// The control plane, known by name, answers at this address now.
+    case controlFound(HostName, Endpoint)
+    case lookupFailed(HostName, ResolutionFailure)
 
     public var description: String {
         switch self {
@@ -157,6 +183,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
         case .staticRefused(let domain, let what, let why): "static peers of \(domain): \(what) is refused: \(why)"
         case .staticShadows(let domain, let what): "static peers of \(domain): \(what)"
         case .interfaceFailed(let domain, let why): "the interface of \(domain) is not as it should be: \(why)"
+        case .controlFound(let name, let endpoint): "the control plane \(name) answers at \(endpoint)"
+        case .lookupFailed(let name, let failure): "\(name) can't be looked up: \(failure)"
         }
     }
 }
@@ -187,7 +215,7 @@ public enum NodePhase: Hashable, Sendable, CustomStringConvertible {
 
 /// Why the agent wants to be woken.
 public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
-    case retryEnrolment, heartbeat, updates, renewal, floors, probe, health, interfaces
+    case retryEnrolment, heartbeat, updates, renewal, floors, probe, health, interfaces, lookup
     case tunnel(TunnelTimer)
 
     public var description: String {
@@ -200,6 +228,7 @@ public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
         case .probe: "probe peers"
         case .health: "peer health"
         case .interfaces: "set up interfaces again"
+        case .lookup: "look the control plane up"
         case .tunnel(let reason): "tunnel: \(reason)"
         }
     }

@@ -14,6 +14,8 @@ public enum StateFile: String, CaseIterable, Sendable {
     case snapshot = "snapshot.json"
     /// What must not go back: time, handshake time stamps, record numbers.
     case floors = "floors.json"
+    /// Where a control plane that is known by name answered last. Lost: its name is looked up.
+    case control = "control.json"
 }
 
 struct IdentityState: Codable, Hashable {
@@ -39,6 +41,12 @@ struct MembershipState: Codable, Hashable {
 struct SnapshotState: Codable, Hashable {
     var snapshot: SignedEnvelope
     var records: [SignedEnvelope]
+}
+
+struct ControlState: Codable, Hashable {
+    /// What was looked up to find it: under another name it is somebody else.
+    var name: HostName
+    var address: Endpoint
 }
 
 struct FloorsState: Codable, Hashable {

@@ -14,6 +14,8 @@ public struct NodeStatus: Hashable, Sendable, Codable {
     public var reason: String?
     public var detail: String?
     public var snapshotVersion: Int64
+    /// Where a control plane that is known by name answered last.
+    public var control: Endpoint?
     /// The host's overlay address in the fabric domain.
     public var overlayAddress: IPAddress?
     public var peers: [Peer]
@@ -140,7 +142,7 @@ extension NodeAgent {
         return NodeStatus(
             name: configuration.name, node: nodeID, cluster: membership?.cluster, phase: phaseName, reason: reason,
             detail: detail, snapshotVersion: snapshotVersion,
-            overlayAddress: domains.first { $0.id == .fabric }?.overlay.overlayHost,
+            control: locator?.proven, overlayAddress: domains.first { $0.id == .fabric }?.overlay.overlayHost,
             peers: peers.map { peer in
                 let tunnel = tunnels.peerStatus(peer.handle)
                 return NodeStatus.Peer(

@@ -27,6 +27,11 @@ struct RepeatingCall {
         due = instant
     }
 
+    /// A call that waits because it failed is made then.
+    mutating func hasten(to instant: Instant) {
+        if outstanding == nil, failures > 0, due != nil { due = instant }
+    }
+
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 
     mutating func sent(_ number: RequestNumber, _ now: Instant) {

@@ -61,7 +61,7 @@ public struct FaultWindows: Sendable {
         case .slowProcessor(let set, let cost): (-3, set.nodes, cost > .zero)
         case .disk(let set, let settings): (-4, set.nodes, settings.contains { $0 != $0.mended })
         case .crashAt(let set, _): (-5, set.nodes, true)
-        case .drift, .bitRot, .database, .backUpControl, .restoreControl: nil
+        case .drift, .bitRot, .database, .backUpControl, .restoreControl, .dnsAnswers, .moveControl: nil
         }
     }
 

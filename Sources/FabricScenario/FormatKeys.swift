@@ -48,6 +48,7 @@ enum FormatKeys {
             ("flood", keys(FloodEntry.CodingKeys.self)),
             ("captureControl", keys(CaptureEntry.CodingKeys.self)),
             ("impostor", keys(ImpostorEntry.CodingKeys.self)),
+            ("dnsLies", keys(DNSLiesEntry.CodingKeys.self)),
             (
                 "expectation",
                 keys(ExpectationEntry.FormKeys.self) + keys(ExpectationEntry.CodingKeys.self)

@@ -24,6 +24,10 @@ public enum HostFault: Sendable, Hashable {
     case restoreControl(String)
     /// The next time that so many boundaries were passed, each host goes down, and comes up again.
     case crashAt(EndpointSet, CrashPoint)
+    /// What resolvers tell these nodes from now on when they look the control plane up.
+    case dnsAnswers([Int], DNSAnswer)
+    /// The control plane gets another address, and its name leads there.
+    case moveControl
 }
 
 /// One property of a disk. Shares are in parts per million of the operations.

@@ -18,6 +18,10 @@ public struct Plan: Sendable, Hashable {
     public var links: [PlannedLink]
     /// The place of the control plane.
     public var controlPlace: Int
+    /// The name by which nodes know the control plane; nil when they know its address.
+    public var controlName: HostName?
+    /// How long resolvers say that an answer may be relied on.
+    public var answerLifetime = Duration.minutes(5)
     public var cluster: ClusterSettings
     public var groups: [PlannedGroup]
     public var nodes: [PlannedNode]

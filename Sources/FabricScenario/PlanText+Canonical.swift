@@ -308,7 +308,9 @@ extension Plan {
             let ends = "\(places[link.a].name), \(places[link.b].name)"
             lines.append("  - {between: [\(ends)], \(text.properties(link.link, over: defaultLink))}")
         }
-        lines.append("control: {place: \(places[controlPlace].name)}")
+        let name =
+            controlName.map { ", name: \(PlanText.quoted($0.text)), answers-live: \(Span(answerLifetime))" } ?? ""
+        lines.append("control: {place: \(places[controlPlace].name)\(name)}")
         lines.append(
             "cluster: {name: \(cluster.name), peers: \(cluster.peers), heartbeat: \(Span(cluster.heartbeat)), "
                 + "probe: \(Span(cluster.probe)), certificate-lifetime: \(Span(cluster.certificateLifetime))}")

@@ -8,7 +8,6 @@ extension Planner {
         switch entry {
         case .pause(let entry):
             let set = endpoints(entry.nodes)
-            liveCannot("processes are paused", step.position)
             return emit(.pause(set), until: entry.duration, then: .resume(set), step, start)
         case .suspend(let entry):
             let set = endpoints(entry.nodes)
@@ -16,7 +15,6 @@ extension Planner {
             return emit(.suspend(set), until: entry.duration, then: .resume(set), step, start)
         case .resume(let entry):
             emit(.hostFault(.resume(endpoints(entry.nodes))), at: start, step)
-            liveCannot("processes are paused", step.position)
             return start
         case .slowProcessor(let entry): return addSlowProcessor(entry, step, start)
         case .disk(let entry): return addDisk(entry, step, start)
@@ -34,10 +32,11 @@ extension Planner {
             liveCannot("the control plane is restored", step.position)
             return start
         case .crashAt(let entry): return addCrashAt(entry, step, start)
+        case .dnsLies(let entry): return addDNSLies(entry, step, start)
         }
     }
 
-    private mutating func emit(
+    mutating func emit(
         _ fault: HostFault, until duration: Located<Span>?, then end: HostFault, _ step: Located<StepEntry>,
         _ start: Duration
     ) -> Duration {
@@ -118,7 +117,7 @@ extension Planner {
     }
 
     /// What a node keeps. A test holds it together with the agent's list.
-    static let nodeFiles = ["identity.json", "membership.json", "snapshot.json", "floors.json"]
+    static let nodeFiles = ["identity.json", "membership.json", "snapshot.json", "floors.json", "control.json"]
     static let controlFiles = ["control.db", "control.db-wal"]
 
     private mutating func addDatabase(_ entry: DatabaseEntry, _ step: Located<StepEntry>, _ start: Duration) -> Duration
@@ -216,7 +215,7 @@ struct HostOrder {
                 return "there is no backup “\(name.prefix(40))” at \(Span(time)); \(mend)"
             }
             control = .goes
-        case .kill, .slowProcessor, .drift, .disk, .bitRot, .database, .crashAt: break
+        case .kill, .slowProcessor, .drift, .disk, .bitRot, .database, .crashAt, .dnsAnswers, .moveControl: break
         }
         return nil
     }
@@ -247,6 +246,9 @@ extension PlanText {
         case .crashAt(let set, let point):
             return "crash-at: {nodes: \(selector(set)), boundary: \(point.boundary), nth: \(point.nth), "
                 + "kind: \(point.powerFails ? "power" : "process"), for: \(Span(point.downFor))}"
+        case .dnsAnswers(let nodes, let answer):
+            return "dns-lies: {nodes: \(selector(nodes)), answer: \(answer.rawValue)}"
+        case .moveControl: return "readdress: {nodes: control}"
         }
     }
 

@@ -127,7 +127,6 @@ extension Planner {
         case .crash(let entry):
             let nodes = select(entry.nodes)
             let isProcess = entry.kind == .process
-            if isProcess { liveCannot("processes crash and kernels don't", step.position) }
             spreadOut(nodes, start, spread, step) { nodes in
                 isProcess ? .hostFault(.kill(EndpointSet(nodes: nodes, control: false))) : .crash(nodes: nodes)
             }
@@ -137,7 +136,6 @@ extension Planner {
         case .restart(let entry): spreadOut(select(entry.nodes), start, spread, step) { .restart(nodes: $0) }
         case .stopControl(let entry):
             let isProcess = entry.kind == .process
-            if isProcess { liveCannot("processes crash and kernels don't", step.position) }
             emit(
                 isProcess ? .hostFault(.kill(EndpointSet(nodes: [], control: true))) : .stopControl, at: start, step)
             guard let end = ending(entry.duration, from: start) else { break }
@@ -155,6 +153,10 @@ extension Planner {
         case .swizzle(let entry): return addSwizzle(entry, step, start)
         case .block(let entry): return addBlock(entry, step, start)
         case .readdress(let entry):
+            if case .text("control") = entry.nodes.form {
+                moveControl(entry, step, start)
+                break
+            }
             let told = entry.told ?? true
             spreadOut(select(entry.nodes), start, spread, step) { .readdress(nodes: $0, told: told) }
             liveCannot("addresses change", step.position)

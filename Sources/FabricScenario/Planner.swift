@@ -217,6 +217,7 @@ struct Planner {
 
     private mutating func readCluster() {
         if let place = header.world.control?.value.place { plan.controlPlace = self.place(place.value, place) ?? 0 }
+        readControlName()
         guard let cluster = header.world.cluster?.value else { return }
         if let name = cluster.name {
             if !Planner.isName(name.value) {

@@ -178,8 +178,13 @@ struct LinkBetween: Decodable, Sendable {
 
 struct ControlEntry: Decodable, Sendable {
     var place: Located<String>?
+    var name: Located<String>?
+    var answersLive: Located<Span>?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case place }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case place, name
+        case answersLive = "answers-live"
+    }
 }
 
 struct ClusterEntry: Decodable, Sendable {

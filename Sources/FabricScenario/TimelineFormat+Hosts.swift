@@ -183,4 +183,5 @@ enum HostFaultEntry: Sendable {
     case backUp(BackupEntry)
     case restore(BackupEntry)
     case crashAt(CrashAtEntry)
+    case dnsLies(DNSLiesEntry)
 }

@@ -69,6 +69,7 @@ enum ActionEntry: Decodable, Sendable {
         case replay, flood, impostor
         case captureControl = "capture-control"
         case disable, enable
+        case dnsLies = "dns-lies"
     }
 
     init(from decoder: any Decoder) throws {
@@ -114,6 +115,7 @@ enum ActionEntry: Decodable, Sendable {
         case .captureControl: self = .attack(.captureControl(try decode(CaptureEntry.self)))
         case .disable: self = .disable(try decode(NodesEntry.self))
         case .enable: self = .enable(try decode(NodesEntry.self))
+        case .dnsLies: self = .hostFault(.dnsLies(try decode(DNSLiesEntry.self)))
         }
     }
 }

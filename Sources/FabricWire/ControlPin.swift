@@ -8,7 +8,9 @@ public enum ControlPin {
         chain: [[UInt8]], pin: [UInt8], time: WallTime, _ certificates: any CertificateProvider,
         _ cryptography: any Cryptography
     ) throws(CertificateError) -> CertificateFacts {
-        guard let root = chain.last, chain.count >= 2, constantTimeEqual(cryptography.sha256(root), pin) else {
+        guard let root = chain.last, chain.count >= 2,
+            constantTimeEqual(cryptography.sha256(root), pin) || planted(.controlPinIgnored)
+        else {
             throw .untrustedRoot
         }
         let facts = try certificates.validate(chain: Array(chain.dropLast()), roots: [root], time: time)

@@ -27,17 +27,21 @@ struct Initialise: ParsableCommand {
 
     @Option(help: "Directory of keys and database; made with mode 0700.") var state: String
     @Option(help: "Address and port that “run” will listen on.") var listen: String
-    @Option(help: "Address and port under which operators reach it; needed when --listen is a wildcard.")
+    @Option(
+        help: """
+            Address or name, and port, under which operators reach it; needed when --listen is a wildcard. A name says \
+            only where it is: the operators' file holds the pin by which they know it.
+            """)
     var advertise: String?
     @Option(help: "Where to write the operators' file (default: operator.json in the state directory).")
     var operatorFile: String?
 
     func run() throws {
         let listen = try endpoint(listen, "--listen")
-        let advertised = try advertise.map { try endpoint($0, "--advertise") } ?? listen
-        guard !isWildcard(advertised.address), advertised.port != 0 else {
+        let advertised = try advertise.map { try server($0, "--advertise") } ?? .address(listen)
+        if case .address(let endpoint) = advertised, isWildcard(endpoint.address) || endpoint.port == 0 {
             throw ValidationError(
-                "operators can't reach \(advertised): say with --advertise which address and port they use")
+                "operators can't reach \(advertised): say with --advertise which address or name, and port, they use")
         }
         let file = operatorFile ?? "\(state)/operator.json"
         let (_, context) = try ControlInstallation.initialise(state, endpoint: advertised, operatorFile: file)
@@ -108,6 +112,14 @@ struct Run: ParsableCommand {
         FileHandle.standardOutput.write(Data("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))\n".utf8))
         try host.run()
     }
+}
+
+private func server(_ text: String, _ option: String) throws -> ServerAddress {
+    guard let server = ServerAddress(text) else {
+        throw ValidationError(
+            "\(option): “\(text)” is not an address or a name, and a port, such as control.example.net:8443")
+    }
+    return server
 }
 
 private func endpoint(_ text: String, _ option: String) throws -> Endpoint {

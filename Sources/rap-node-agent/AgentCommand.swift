@@ -23,7 +23,11 @@ struct AgentCommand: ParsableCommand {
 
     struct Run: ParsableCommand {
         @Option(help: "Directory of keys and state; made with mode 0700 when absent.") var state: String
-        @Option(help: "The control plane's address and port.") var control: String
+        @Option(
+            help: ArgumentHelp(
+                "The control plane's address or name, and port.",
+                discussion: "A name says only where to look: the join token says who must be there."))
+        var control: String
         @Option(help: "The join token, or @FILE to read it from a file. Needed until the node is enrolled.")
         var token: String?
         @Option(help: "The node's name, as approvers see it.") var name: String
@@ -64,12 +68,17 @@ struct AgentCommand: ParsableCommand {
                 name: name, joinToken: try joinToken(), domains: try domains(), facts: hostFacts(),
                 capabilities: [NodeCapability.canRouteMesh.rawValue], requestedRoles: [],
                 probeInterval: .milliseconds(Int64(probeInterval * 1000)))
-            let control: Endpoint = try converted(
-                control, "--control", "an address and port, such as 192.0.2.1:8443")
+            let control: ServerAddress = try converted(
+                control, "--control", "an address or a name, and a port, such as control.example.net:8443")
+            var address: Endpoint?
+            switch control {
+            case .address(let endpoint): address = endpoint
+            case .name(let name, let port): node.controlName = NamedServer(name: name, port: port)
+            }
             node.staticPeers = try StaticPeerFiles.read(
-                staticPeers, domains: node.domains, underlay: try [control] + advertised())
+                staticPeers, domains: node.domains, underlay: try (address.map { [$0] } ?? []) + advertised())
             var settings = AgentHostSettings(
-                node: node, stateDirectory: state, control: control,
+                node: node, stateDirectory: state, control: address,
                 listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),
                 advertise: try advertised(), interfacePattern: interface == "none" ? nil : interface, statusSocket: nil)
             settings.keyLog = keyLog

@@ -44,7 +44,8 @@ struct DevCommand: ParsableCommand {
         }
 
         private func makeHost(_ contextFile: String, _ logger: Logger) throws -> ControlHost {
-            let endpoint = Endpoint(address: IPAddress(v4: 0x7F00_0001), port: port)
+            let listen = Endpoint(address: IPAddress(v4: 0x7F00_0001), port: port)
+            let endpoint = ServerAddress.address(listen)
             let state = dir + "/control"
             let installation: ControlInstallation
             if FileManager.default.fileExists(atPath: contextFile) {
@@ -61,7 +62,7 @@ struct DevCommand: ParsableCommand {
             let settings = ControlSettings(adminTokenHash: try installation.adminTokenHash())
             return try ControlHost(
                 installation,
-                settings: ControlHostSettings(listen: endpoint, names: ["localhost", "127.0.0.1"], control: settings),
+                settings: ControlHostSettings(listen: listen, names: ["localhost", "127.0.0.1"], control: settings),
                 logger: logger)
         }
 

@@ -11,7 +11,7 @@ import Testing
         let bench = try NodeBench()
         let host = try bench.join("a")
         #expect(host.agent.status(now: bench.time(of: host)).phase == "active")
-        #expect(Set(host.disk.map(\.file)) == Set(StateFile.allCases))
+        #expect(Set(host.disk.map(\.file)) == Set(StateFile.allCases).subtracting([.control]))
         #expect(host.interfaces.map(\.domain) == [.fabric])
         #expect(host.channel?.clientChain.isEmpty == false)
         let phases = host.reports.compactMap { if case .phaseChanged(let phase) = $0 { phase } else { nil } }

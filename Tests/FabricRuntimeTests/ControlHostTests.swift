@@ -24,7 +24,7 @@ private final class LiveControl {
         directory = FileManager.default.temporaryDirectory.path + "/rap-control-\(UUID().uuidString)"
         contextFile = directory + "/operator.json"
         var (installation, context) = try ControlInstallation.initialise(
-            directory + "/state", endpoint: Endpoint("127.0.0.1:1")!, operatorFile: contextFile)
+            directory + "/state", endpoint: .address(Endpoint("127.0.0.1:1")!), operatorFile: contextFile)
         let host = try ControlHost(
             installation,
             settings: ControlHostSettings(
@@ -32,7 +32,7 @@ private final class LiveControl {
                 control: ControlSettings(adminTokenHash: try installation.adminTokenHash())),
             logger: quiet)
         endpoint = host.endpoint
-        context.endpoint = endpoint
+        context.endpoint = .address(endpoint)
         try context.save(contextFile)
         stop = host.stopper
         let handed = Handed(host: host)
@@ -94,6 +94,21 @@ private let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler
 private let dev = ClusterID("dev")!
 
 struct `A control plane's Linux host` {
+    @Test func `is found by a name, whose addresses are tried in turn`() throws {
+        let control = try LiveControl()
+        defer { control.end() }
+        var context = try OperatorContext.load(control.contextFile)
+        // Where IPv6 is, the name means ::1 as well, and nobody listens there.
+        context.endpoint = .name(HostName("localhost")!, port: control.endpoint.port)
+        try context.save(control.contextFile)
+        #expect(try OperatorContext.load(control.contextFile) == context)
+        let session = try control.session()
+        #expect(try session.createCluster(dev, name: "dev", peerDegree: 4).status == "active")
+        context.endpoint = .name(HostName("no-such-host.invalid")!, port: control.endpoint.port)
+        try context.save(control.contextFile)
+        #expect(throws: OperatorSessionError.self) { try control.session() }
+    }
+
     @Test func `serves an operator who makes a cluster and a token, and finds both again`() throws {
         let control = try LiveControl()
         defer { control.end() }
@@ -159,7 +174,8 @@ struct `A control plane's Linux host` {
         let token = try OperatorContext.load(control.contextFile).adminToken
         #expect(throws: (any Error).self) {
             _ = try ControlInstallation.initialise(
-                control.directory + "/state", endpoint: control.endpoint, operatorFile: control.directory + "/second")
+                control.directory + "/state", endpoint: .address(control.endpoint),
+                operatorFile: control.directory + "/second")
         }
         let state = control.directory + "/state"
         for name in try FileManager.default.subpathsOfDirectory(atPath: state) {

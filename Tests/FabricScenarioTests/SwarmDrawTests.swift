@@ -28,6 +28,7 @@ private func randomWorld(_ seed: UInt64) -> String {
         if below(2) == 0 { swarm += ", lasting: { at-least: \(10 + below(500))ms, at-most: \(1 + below(900))s }" }
         swarm += " }\n"
     }
+    let name = below(3) == 0 ? "  control: { name: control.example }\n" : ""
     return """
         scenario: w
         duration: \(length)s
@@ -35,7 +36,7 @@ private func randomWorld(_ seed: UInt64) -> String {
           places: [\(places.joined(separator: ", "))]
           nodes:
         \(groups.joined(separator: "\n"))
-        \(nats)timeline:
+        \(nats)\(name)timeline:
         \(steps)expect: [ { at: 30s, that: { enrolled: all } } ]
         \(swarm)
         """
@@ -63,7 +64,8 @@ private func randomWorld(_ seed: UInt64) -> String {
         }
         #expect(
             kinds.sorted() == [
-                "block", "clock", "crash", "enrol", "link", "lose-answers", "partition", "readdress", "rebind",
+                "block", "clock", "crash", "dns-lies", "enrol", "link", "lose-answers", "partition", "readdress",
+                "rebind",
                 "stop-control",
                 "swizzle", "token",
             ])

@@ -11,7 +11,8 @@ public import Logging
 public struct AgentHostSettings: Sendable {
     public var node: NodeConfiguration
     public var stateDirectory: String
-    public var control: Endpoint
+    /// Where the control plane is, unless `node` has its name.
+    public var control: Endpoint?
     public var listen: Endpoint
     /// Where peers reach this host; empty means `listen`.
     public var advertise: [Endpoint]
@@ -25,7 +26,7 @@ public struct AgentHostSettings: Sendable {
     public var keyLog: String?
 
     public init(
-        node: NodeConfiguration, stateDirectory: String, control: Endpoint, listen: Endpoint, advertise: [Endpoint],
+        node: NodeConfiguration, stateDirectory: String, control: Endpoint?, listen: Endpoint, advertise: [Endpoint],
         interfacePattern: String?, statusSocket: String?
     ) {
         self.node = node
@@ -49,6 +50,7 @@ public final class AgentHost {
     private let cryptography: SystemCryptography
     private let ciphers: (cipher: any PacketCipher, measured: [PacketCiphers.Measurement])
     private let control: ControlClient
+    private let resolver = NameResolver()
     private let state: StateWriter
     private let loadedFiles: [LoadedFile]
     private let socket: UDPSocket
@@ -169,6 +171,21 @@ public final class AgentHost {
                 logger.error("the control channel can't be set up", metadata: ["error": "\(error)"])
             }
         case .reconnectControl: control.reconnect()
+        case .useControl(let endpoint, let timeout):
+            do { try control.use(endpoint, connectTimeout: timeout) } catch {
+                logger.error("the control channel can't be set up", metadata: ["error": "\(error)"])
+            }
+        case .resolve(let number, let name, let timeout):
+            let mailbox = loop.mailbox
+            let host = Unowned(self)
+            resolver.resolve(name, timeout: timeout) { outcome in
+                mailbox.post {
+                    switch outcome {
+                    case .success(let answer): host.value.feed(.resolved(number, answer))
+                    case .failure(let failure): host.value.feed(.resolutionFailed(number, failure))
+                    }
+                }
+            }
         case .persist(let number, let file, let bytes):
             let mailbox = loop.mailbox
             let host = Unowned(self)
@@ -187,9 +204,9 @@ public final class AgentHost {
         case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
         case .interfaceFailed: logger.error("report", metadata: ["what": "\(report)"])
         case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset, .staticRefused,
-            .staticShadows:
+            .staticShadows, .lookupFailed:
             logger.warning("report", metadata: ["what": "\(report)"])
-        case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown:
+        case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown, .controlFound:
             logger.info("report", metadata: ["what": "\(report)"])
         }
     }

@@ -8,17 +8,32 @@ internal import Logging
 
 /// The agent's channel to the control plane: an HTTPS client whose trust the agent sets.
 final class ControlClient {
-    private let endpoint: Endpoint
+    /// Nil until it is known.
+    private var endpoint: Endpoint?
+    private var limits = HTTPClientLimits()
     private let logger: Logger
     private let loop = HTTPLoop()
+    private var security: ControlChannelSecurity?
     private var client: HTTPSClient?
 
-    init(endpoint: Endpoint, logger: Logger) {
+    init(endpoint: Endpoint?, logger: Logger) {
         self.endpoint = endpoint
         self.logger = logger
     }
 
+    func use(_ endpoint: Endpoint, connectTimeout: Duration) throws {
+        self.endpoint = endpoint
+        limits.connectTimeout = connectTimeout
+        if let client {
+            client.update(endpoint: endpoint, connectTimeout: connectTimeout)
+        } else if let security {
+            try secure(security)
+        }
+    }
+
     func secure(_ security: ControlChannelSecurity) throws {
+        self.security = security
+        guard let endpoint else { return }
         let verifier = ControlClient.verifier(pin: security.controlPin, timeFloor: security.timeFloor)
         let identity =
             security.clientChain.isEmpty ? nil : TLSIdentity(chain: security.clientChain, seed: security.identitySeed)
@@ -26,7 +41,7 @@ final class ControlClient {
             try client.update(verifyServer: verifier, identity: identity)
         } else {
             client = try HTTPSClient(
-                loop: loop, endpoint: endpoint, verifyServer: verifier, identity: identity, limits: HTTPClientLimits(),
+                loop: loop, endpoint: endpoint, verifyServer: verifier, identity: identity, limits: limits,
                 logger: logger)
         }
     }

@@ -42,7 +42,7 @@ public struct ControlInstallation {
     ///
     /// - Parameter endpoint: where operators reach the control plane.
     public static func initialise(
-        _ path: String, endpoint: Endpoint, operatorFile: String
+        _ path: String, endpoint: ServerAddress, operatorFile: String
     ) throws -> (installation: ControlInstallation, context: OperatorContext) {
         let installation = try ControlInstallation(path: path, create: true)
         guard try installation.vault.read(tokenHashName) == nil else {

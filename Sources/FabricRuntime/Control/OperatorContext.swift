@@ -5,14 +5,14 @@ internal import FabricWire
 /// What an operator's machine knows of a control plane: where it is, how to recognise it, and the operators' token.
 /// A secret: it is kept in a file of mode 0600.
 public struct OperatorContext: Hashable, Sendable, Codable {
-    /// Address and port.
-    public var endpoint: Endpoint
+    /// An address or a name, and a port.
+    public var endpoint: ServerAddress
     /// SHA-256 of the control plane's root certificate.
     public var controlPin: Blob
     /// The operators' bearer token.
     public var adminToken: String
 
-    public init(endpoint: Endpoint, controlPin: Blob, adminToken: String) {
+    public init(endpoint: ServerAddress, controlPin: Blob, adminToken: String) {
         self.endpoint = endpoint
         self.controlPin = controlPin
         self.adminToken = adminToken

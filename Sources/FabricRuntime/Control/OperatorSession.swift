@@ -15,6 +15,8 @@ public final class OperatorSession {
     public static let timeout = Duration.seconds(20)
     /// Each call may be repeated when its answer was lost.
     static let attempts = 3
+    /// Of one address when a name has more.
+    static let connectTimeoutOfSeveral = Duration.seconds(3)
 
     public let context: OperatorContext
     public let calls: OperatorCalls
@@ -22,6 +24,8 @@ public final class OperatorSession {
     private let directory: String
     private let network = HTTPLoop()
     private let client: HTTPSClient
+    /// Where the control plane may be; nobody there is believed without its certificate.
+    private var endpoints: ArraySlice<Endpoint>
     private let random = KernelRandom()
 
     public init(contextFile: String, logger: Logger) throws {
@@ -29,11 +33,30 @@ public final class OperatorSession {
         directory = contextFile.lastIndex(of: "/").map { String(contextFile[..<$0]) } ?? "."
         calls = OperatorCalls(bearer: context.adminToken)
         `operator` = Operator(certificates: X509Identity(), cryptography: SystemCryptography())
+        var found = try Self.endpoints(of: context.endpoint)[...]
+        var limits = HTTPClientLimits()
+        if found.count > 1 { limits.connectTimeout = Self.connectTimeoutOfSeveral }
+        let first = found.removeFirst()
+        endpoints = found
         client = try HTTPSClient(
-            loop: network, endpoint: context.endpoint,
+            loop: network, endpoint: first,
             verifyServer: ControlClient.verifier(
                 pin: context.controlPin.bytes, timeFloor: WallTime(nanoseconds: .min)),
-            identity: nil, limits: HTTPClientLimits(), logger: logger)
+            identity: nil, limits: limits, logger: logger)
+    }
+
+    private static func endpoints(of server: ServerAddress) throws -> [Endpoint] {
+        switch server {
+        case .address(let endpoint): return [endpoint]
+        case .name(let name, let port):
+            do {
+                return try NameResolver.lookUp(name).get().addresses.map { Endpoint(address: $0, port: port) }
+            } catch {
+                throw OperatorSessionError(
+                    "the control plane's name \(name) can't be looked up: \(error); --context names a file that may "
+                        + "have its address instead")
+            }
+        }
     }
 
     deinit {
@@ -51,6 +74,12 @@ public final class OperatorSession {
                 return try call.decode(try client.perform(call.request, timeout: Self.timeout))
             } catch HTTPClientError.answerLost where attempt < Self.attempts {
                 attempt += 1
+            } catch let error as HTTPClientError where error.nothingWasSent && !endpoints.isEmpty {
+                let next = endpoints.removeFirst()
+                client.update(
+                    endpoint: next,
+                    connectTimeout: endpoints.isEmpty
+                        ? HTTPClientLimits().connectTimeout : Self.connectTimeoutOfSeveral)
             }
         }
     }

@@ -43,6 +43,15 @@ public enum HTTPClientError: Error, Hashable, Sendable, CustomStringConvertible 
         case .shutDown: "the client is shut down"
         }
     }
+
+    /// The server at this address did not act, and another may be the right one.
+    var nothingWasSent: Bool {
+        switch self {
+        case .connectRefused, .connectFailed, .serverRefused, .tlsFailed: true
+        case .timedOut, .answerLost, .replyTooLarge, .badReply, .badRequest, .tooManyRequests, .cancelled, .shutDown:
+            false
+        }
+    }
 }
 
 public struct HTTPClientLimits: Hashable, Sendable {

@@ -25,9 +25,9 @@ public final class HTTPSClient: @unchecked Sendable {
         var waiting: [ClientCall] = []
     }
 
-    public let endpoint: Endpoint
+    public private(set) var endpoint: Endpoint
     private let loop: HTTPLoop
-    private let limits: HTTPClientLimits
+    private var limits: HTTPClientLimits
     private let logger: Logger
     private var tls: NIOSSLContext
     private var verifier: PeerVerifier
@@ -57,6 +57,17 @@ public final class HTTPSClient: @unchecked Sendable {
         loop.eventLoop.execute {
             self.tls = context
             self.verifier = verifyServer
+            self.generation += 1
+            for lane in HTTPClientLane.allCases { for connection in self.lanes[lane]!.idle { connection.abort(nil) } }
+        }
+    }
+
+    /// Connections from now on go there, and may take so long to come about. What is under way stays where it is, and idle
+    /// connections are closed.
+    func update(endpoint: Endpoint, connectTimeout: Duration) {
+        loop.eventLoop.execute {
+            self.endpoint = endpoint
+            self.limits.connectTimeout = connectTimeout
             self.generation += 1
             for lane in HTTPClientLane.allCases { for connection in self.lanes[lane]!.idle { connection.abort(nil) } }
         }

@@ -15,6 +15,7 @@ public enum FaultKind: String, NamedChoice {
     case swizzle
     case udpBlock = "udp-block"
     case readdress, rebind
+    case dnsLies = "dns-lies"
     public static let noun = "kind of fault"
 }
 
@@ -83,6 +84,7 @@ enum FaultCatalogue {
                 return [draw.step(at: draw.moment(), "readdress", [("nodes", nodes), ("told", told)])]
             }
         case .rebind: Entry(weight: 2) { $0.rebind() }
+        case .dnsLies: Entry(weight: 2) { $0.dnsLies() }
         case .lostAnswers:
             Entry(weight: 2) { draw in
                 guard draw.settings.control else { return [] }
@@ -183,6 +185,19 @@ extension FaultDraw {
         if !settings.nodes.isEmpty { members.append(("nodes", selector(settings.nodes, control: false))) }
         members.append(("address", .text(random.below(2) == 0 ? "same" : "new")))
         return [step(at: moment(), "rebind", members)]
+    }
+
+    mutating func dnsLies() -> [DocumentNode] {
+        guard plan.controlName != nil else { return [] }
+        let (start, length) = interval()
+        let lies = DNSAnswer.allCases.filter { $0 != .truth }
+        let answer = lies[Int(random.below(UInt64(lies.count)))]
+        let nodes = selector(someNodes(), control: false)
+        return [
+            step(
+                at: start, "dns-lies",
+                [("nodes", nodes), ("answer", .text(answer.rawValue)), ("for", .text(Span(length)))])
+        ]
     }
 
     mutating func crash() -> [DocumentNode] {

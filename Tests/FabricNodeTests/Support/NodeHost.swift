@@ -35,6 +35,10 @@ final class NodeHost {
     fileprivate(set) var life = 1
     /// How often the agent had its connections to the control plane ended.
     fileprivate(set) var reconnects = 0
+    /// Where the agent wants the control plane to be, when it knows it by name.
+    fileprivate(set) var control: Endpoint?
+    /// Names that the agent asked for, and has no answer to yet.
+    var lookups: [(number: ResolutionNumber, name: HostName)] = []
     /// What would be read after a power cut.
     var disk: [LoadedFile] = []
     var steps: [Step] = []
@@ -85,6 +89,15 @@ final class NodeHost {
         }
     }
 
+    /// The questions to resolvers that wait for an answer; they are the caller's now.
+    func takeLookups() -> [ResolutionNumber] {
+        defer { lookups = [] }
+        return lookups.map(\.number)
+    }
+
+    var requestCount: Int { steps.count { if case .requested = $0 { true } else { false } } }
+    var heartbeatCount: Int { heartbeats.count }
+
     var refusedSnapshots: [String] {
         reports.compactMap { if case .snapshotRefused(let why) = $0 { why } else { nil } }
     }
@@ -98,13 +111,14 @@ final class NodeHost {
 extension NodeBench {
     func addHost(
         _ name: String, token: JoinToken?, domains: [RoutingDomainID] = [.fabric], clockError: Duration = .zero,
-        staticPeers: [StaticPeers] = []
+        staticPeers: [StaticPeers] = [], controlName: NamedServer? = nil
     ) -> NodeHost {
         var configuration = NodeConfiguration(
             name: name, joinToken: token, domains: domains,
             facts: NodeFacts(os: "Debian 12", architecture: "x86-64", version: "0.1"),
             capabilities: ["can_route_mesh"], requestedRoles: [], probeInterval: .seconds(2))
         configuration.staticPeers = staticPeers
+        configuration.controlName = controlName
         let endpoint = Endpoint("192.0.2.\(hosts.count + 1):51820")!
         let host = NodeHost(name, endpoint, configuration, makeAgent(configuration, name, life: 1), now.monotonic)
         host.clockError = clockError
@@ -161,6 +175,8 @@ extension NodeBench {
             case .request(let number, let request, let timeout): carry(request, number, timeout, host)
             case .secureControlChannel(let security): host.channel = security
             case .reconnectControl: host.reconnects += 1
+            case .useControl(let endpoint, _): host.control = endpoint
+            case .resolve(let number, let name, _): host.lookups.append((number, name))
             case .persist(let number, let file, let bytes): persist(file, bytes, number, host)
             case .configureInterface(let interface):
                 host.interfaces.removeAll { $0.domain == interface.domain }
