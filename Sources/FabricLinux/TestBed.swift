@@ -160,7 +160,11 @@ public final class TestBed {
     public func tearDown() -> [any Error] {
         var failures: [any Error] = []
         // All are asked at once; each is then given its grace.
-        for process in processes { process.signal(15) }
+        for process in processes {
+            process.signal(15)
+            // One that is stopped takes nothing until it goes on.
+            process.signal(18)
+        }
         for process in processes { process.terminate(grace: .seconds(3)) }
         processes = []
         for namespace in nodes.map(\.namespace) + [router] {

@@ -14,6 +14,8 @@ final class LiveAgent {
     /// The command line, once it has been started.
     private(set) var arguments: [String] = []
     private(set) var isCrashed = false
+    /// Since when it is stopped (SIGSTOP): it says nothing, and what it said last stands.
+    private(set) var pausedAt: Instant?
     /// Counts starts, so that what depends on one can tell.
     private(set) var boots = 0
 
@@ -31,7 +33,19 @@ final class LiveAgent {
         self.process = process
         self.arguments = arguments
         isCrashed = false
+        pausedAt = nil
         boots += 1
+    }
+
+    /// Stops it where it is; the kernel goes on taking what arrives.
+    func pause(_ now: Instant) {
+        process?.signal(19)
+        pausedAt = now
+    }
+
+    func resume() {
+        process?.signal(18)
+        pausedAt = nil
     }
 
     /// Kills it without notice.
@@ -41,6 +55,7 @@ final class LiveAgent {
         process.wait()
         self.process = nil
         status = nil
+        pausedAt = nil
         isCrashed = true
     }
 
@@ -50,9 +65,10 @@ final class LiveAgent {
         if let code = process.poll() {
             self.process = nil
             status = nil
+            pausedAt = nil
             return code
         }
-        if let current = StatusClient.read(statePath + ".sock") { status = current }
+        if pausedAt == nil, let current = StatusClient.read(statePath + ".sock") { status = current }
         return nil
     }
 

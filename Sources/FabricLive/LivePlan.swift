@@ -57,6 +57,7 @@ public enum LivePlan {
         case .readdress: "addresses change"
         case .rebind: "NATs are rebound"
         case .attack: "somebody attacks"
+        case .hostFault(.kill), .hostFault(.pause), .hostFault(.resume): nil
         case .hostFault: "hosts have faults that only the simulator makes"
         }
     }

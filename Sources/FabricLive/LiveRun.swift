@@ -157,7 +157,7 @@ public final class LiveRun {
             try performDueSteps()
             try startThoseWithTokens()
             watchPrograms()
-            view.update(agents, desk.records)
+            view.update(agents, desk.records, LinuxClock.now().monotonic)
             canary.step(plan, agents, view, network, now: LinuxClock.now().monotonic)
             let time = elapsed
             judge.observe(view, at: time)
@@ -239,20 +239,50 @@ public final class LiveRun {
             try network.setSilent(crashed, false)
             for node in crashed { try startAgent(node, agents[node].arguments) }
         case .stopControl:
-            guard let controlProcess else { return }
-            desk.setControlRuns(false)
             try network.setControlSilent(true)
-            controlProcess.signal(SIGKILL)
-            controlProcess.wait()
-            self.controlProcess = nil
+            killControl()
         case .startControl:
             guard controlProcess == nil else { return }
             try network.setControlSilent(false)
             try startControl()
             desk.setControlRuns(true)
-        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .hostFault, .attack:
+        case .hostFault(let fault): try perform(fault)
+        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .attack:
             preconditionFailure("LivePlan.refusals lets no such step through")
         }
+    }
+
+    /// The faults of processes; the kernel lives, and answers for them what kernels answer.
+    private func perform(_ fault: HostFault) throws {
+        switch fault {
+        case .kill(let set):
+            for node in set.nodes where agents[node].isRunning { agents[node].crash() }
+            if set.control { killControl() }
+        case .pause(let set):
+            for node in set.nodes { agents[node].pause(LinuxClock.now().monotonic) }
+            if set.control { pauseControl(true) }
+        case .resume(let set):
+            for node in set.nodes { agents[node].resume() }
+            if set.control { pauseControl(false) }
+        case .suspend, .slowProcessor, .drift, .disk, .bitRot, .database, .backUpControl, .restoreControl, .crashAt,
+            .dnsAnswers, .moveControl:
+            preconditionFailure("LivePlan.refusals lets no such step through")
+        }
+    }
+
+    private func killControl() {
+        guard let controlProcess else { return }
+        desk.setControlRuns(false)
+        controlProcess.signal(SIGKILL)
+        controlProcess.wait()
+        self.controlProcess = nil
+    }
+
+    /// The operator waits meanwhile.
+    private func pauseControl(_ isPaused: Bool) {
+        guard let controlProcess else { return }
+        desk.setControlRuns(!isPaused)
+        controlProcess.signal(isPaused ? SIGSTOP : SIGCONT)
     }
 
     /// Nodes that were switched on before their token existed start when it does.

@@ -9,6 +9,8 @@ struct LiveView: WorldView {
     private var peers: [[PeerView]]
     private var snapshots: [Int64]
     private var records: OperatorDesk.Records
+    /// A path is down when no echo came for so long. An agent that is paused can't say so.
+    private let upWindow: Duration
 
     init(_ plan: Plan, _ records: OperatorDesk.Records) {
         var indices: [String: Int] = [:]
@@ -18,17 +20,20 @@ struct LiveView: WorldView {
         peers = plan.nodes.map { _ in [] }
         snapshots = plan.nodes.map { _ in 0 }
         self.records = records
+        upWindow = plan.cluster.probe * 5 / 2
     }
 
-    mutating func update(_ agents: [LiveAgent], _ records: OperatorDesk.Records) {
+    mutating func update(_ agents: [LiveAgent], _ records: OperatorDesk.Records, _ now: Instant) {
         self.records = records
         for agent in agents {
             phases[agent.index] = agent.phase
+            let isStale = agent.pausedAt.map { now - $0 > upWindow } ?? false
             snapshots[agent.index] = agent.isRunning ? agent.status?.snapshotVersion ?? 0 : 0
             peers[agent.index] = (agent.isRunning ? agent.status?.peers ?? [] : []).compactMap { peer in
                 guard peer.domain == .fabric, let node = indexOfName[peer.name] else { return nil }
                 return PeerView(
-                    node: node, hasSession: peer.hasSession, handshakes: Int(clamping: peer.handshakes), isUp: peer.up)
+                    node: node, hasSession: peer.hasSession, handshakes: Int(clamping: peer.handshakes),
+                    isUp: peer.up && !isStale)
             }
         }
     }

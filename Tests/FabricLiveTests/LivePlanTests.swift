@@ -23,6 +23,14 @@ struct LivePlanTests {
                     crash: { nodes: a, for: 2s }
                   - at: 6s
                     stop-control: { for: 2s }
+                  - at: 8s
+                    crash: { nodes: b, kind: process, for: 1s }
+                  - at: 8s
+                    stop-control: { kind: process, for: 1s }
+                  - at: 9500ms
+                    pause: { nodes: [a, control] }
+                  - at: 9800ms
+                    resume: { nodes: [a, control] }
                 """)
         #expect(LivePlan.refusals(plan) == [])
     }
@@ -30,6 +38,7 @@ struct LivePlanTests {
     @Test(arguments: [
         ("clock: { nodes: a, jump: 10m }", "clocks are moved (line 14)"),
         ("lose-answers: { request: join }", "answers are lost (line 14)"),
+        ("disk: { nodes: a, room: 0B }", "disks fail (line 14)"),
     ])
     func `a step that it can't do is refused with its line`(step: String, refusal: String) throws {
         let plan = try scenario(
