@@ -12,8 +12,15 @@ public enum YAMLDocument {
         guard bytes.count <= limits.maximumBytes else {
             throw DocumentError("the file has \(bytes.count) bytes; the limit is \(limits.maximumBytes)")
         }
+        // What some editors put in front of UTF-8.
+        let bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw DocumentError("the file is not valid UTF-8; save it as UTF-8", position: invalidPlace(bytes))
+        }
+        if let index = bytes.firstIndex(where: isForbiddenControl) {
+            throw DocumentError(
+                "a control character (0x\(String(bytes[index], radix: 16))) stands here; remove it",
+                position: place(of: index, in: bytes))
         }
         try refuseAliases(bytes)
         do {
@@ -21,7 +28,8 @@ public enum YAMLDocument {
             let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
             var converter = YAMLConverter(limits: limits)
             guard let root = try parser.singleRoot() else {
-                throw DocumentError("the file is empty; a scenario begins with “scenario: NAME”")
+                throw DocumentError(
+                    "the file is empty; a scenario begins with “scenario: NAME”", position: place(of: 0, in: bytes))
             }
             return try withExtendedLifetime(parser) { try converter.convert(root, depth: 0) }
         } catch let error as DocumentError {
@@ -53,6 +61,11 @@ public enum YAMLDocument {
                     position: place(of: index, in: bytes))
             }
         }
+    }
+
+    /// YAML's printable characters leave these out; the library's refusal would not say where.
+    private static func isForbiddenControl(_ byte: UInt8) -> Bool {
+        byte < 0x20 && byte != 0x09 && byte != 0x0A && byte != 0x0D || byte == 0x7F
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {

@@ -86,4 +86,15 @@ private func yamlRefusal(_ source: String) -> String {
         let refusal = ScenarioFile.refusal(ofFile: "f.yaml", bytes: 100 << 20)
         #expect("\(refusal!)" == "f.yaml: the file has 104857600 bytes; a scenario has at most 1048576")
     }
+
+    @Test func `an empty file and a control character are refused with their places`() {
+        #expect(refusal("").hasPrefix("f.yaml:1:1: the file is empty"))
+        let marred = base.replacing("60s", with: "60\0s")
+        #expect(refusal(marred) == "f.yaml:2:13: a control character (0x0) stands here; remove it")
+    }
+
+    @Test func `a byte order mark before the text is not part of it`() {
+        #expect(refusal("\u{FEFF}" + base) == "")
+        #expect(refusal("\u{FEFF}" + base.replacing("duration", with: "durration")).hasPrefix("f.yaml:2:1: "))
+    }
 }
