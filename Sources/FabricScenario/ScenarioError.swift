@@ -39,8 +39,21 @@ public struct ScenarioError: Error, Hashable, Sendable, CustomStringConvertible 
         problems.map { problem in
             let place = [problem.line, problem.column].compactMap { $0 }.map { ":\($0)" }.joined()
             let path = problem.path.isEmpty ? "" : "\(problem.path): "
-            return "\(file)\(place): \(path)\(problem.message)"
+            return Self.visible("\(file)\(place): \(path)\(problem.message)")
         }.joined(separator: "\n")
+    }
+
+    /// A terminal shows what the file says, and does not obey it: control characters, and those that turn the direction of
+    /// writing, are replaced.
+    private static func visible(_ text: String) -> String {
+        var shown = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar.value {
+            case 0..<0x20, 0x7F..<0xA0, 0x2028...0x202E, 0x2066...0x2069: shown.append("\u{FFFD}")
+            default: shown.append(scalar)
+            }
+        }
+        return String(shown)
     }
 }
 

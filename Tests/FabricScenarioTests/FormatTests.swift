@@ -312,4 +312,9 @@ import Testing
             refusal(base.replacing("expect:\n  - by: 30s\n    that: { enrolled: all }", with: "expect: []")).contains(
                 "says what must be true"))
     }
+
+    @Test func `a refusal shows no control characters to a terminal`() {
+        let refusal = refusal(base.replacing("scenario: test", with: #"scenario: "\e[31mred\u202E\nx""#))
+        #expect(refusal.hasPrefix("f.yaml:1:11: scenario: “\u{FFFD}[31mred\u{FFFD}\u{FFFD}x” is no scenario name"))
+    }
 }
