@@ -180,8 +180,9 @@ public struct PlannedStep: Sendable, Hashable {
     public var order: Int
     public var label: String?
     public var action: Action
-    /// The line of the entry in the file; 0 when it is not known.
+    /// The line and column of the entry in the file; 0 when they are not known.
     public var line: Int
+    public var column: Int
 
     public enum Action: Sendable, Hashable {
         /// Index into `Plan.tokens`.

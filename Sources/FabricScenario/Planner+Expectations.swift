@@ -3,7 +3,7 @@ internal import FabricDocument
 
 extension Planner {
     mutating func readExpectations() {
-        for expectation in header.expect { readExpectation(expectation) }
+        for expectation in header.expect where !hasEnoughProblems { readExpectation(expectation) }
     }
 
     private mutating func readExpectation(_ located: Located<ExpectationEntry>) {

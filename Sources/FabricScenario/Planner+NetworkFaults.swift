@@ -59,13 +59,17 @@ extension Planner {
     mutating func readNATs() {
         guard let entries = header.world.nats, !entries.isEmpty else { return }
         liveCannot("there are NATs", entries[0].position)
+        if entries.count > ScenarioLimits.maximumNATs {
+            return refuse(entries[0], "a world has \(ScenarioLimits.maximumNATs) NATs at most")
+        }
         var natOfNode = [String?](repeating: nil, count: plan.nodes.count)
-        for entry in entries {
+        var entryOfName: [String: Located<NATEntry>] = [:]
+        for entry in entries where !hasEnoughProblems {
             let name = entry.value.nat
             if !Planner.isName(name.value) {
                 refuse(name, "“\(name.value.prefix(40))” is no name for a NAT; \(Planner.nameForm)")
             }
-            if plan.nats.contains(where: { $0.entry == name.value }) {
+            if entryOfName.updateValue(entry, forKey: name.value) != nil {
                 refuse(name, "the NAT “\(name.value)” stands twice")
                 continue
             }
@@ -81,9 +85,11 @@ extension Planner {
             }
             addBoxes(entry, nodes, behind: carrier(entry))
         }
+        var isCarrier = [Bool](repeating: false, count: plan.nats.count)
+        for nat in plan.nats { if let behind = nat.behind { isCarrier[behind] = true } }
         for (index, nat) in plan.nats.enumerated()
-        where nat.nodes.isEmpty && !plan.nats.contains(where: { $0.behind == index }) {
-            guard let entry = entries.first(where: { $0.value.nat.value == nat.entry }) else { continue }
+        where nat.nodes.isEmpty && !isCarrier[index] && !hasEnoughProblems {
+            guard let entry = entryOfName[nat.entry] else { continue }
             refuse(entry, "nothing is behind the NAT “\(nat.entry)”; give it nodes, a place, or NATs behind it")
         }
         if plan.nats.count > ScenarioLimits.maximumNATs {
@@ -220,7 +226,7 @@ extension Planner {
 
     mutating func addBlock(_ entry: BlockEntry, _ step: Located<StepEntry>, _ start: Duration) -> Duration {
         var from = EndpointSet(nodes: [], control: false)
-        var to = EndpointSet(nodes: Array(plan.nodes.indices), control: true)
+        var to = everyone
         switch (entry.place, entry.nodes) {
         case (let name?, nil):
             guard let place = place(name.value, name) else { return start }
@@ -237,12 +243,15 @@ extension Planner {
     }
 
     /// All that is in a place, and all that is not.
-    func sides(of place: Int) -> (EndpointSet, EndpointSet) {
+    mutating func sides(of place: Int) -> (EndpointSet, EndpointSet) {
+        if let known = sidesOfPlaces[place] { return known }
         let isHere = plan.controlPlace == place
-        return (
+        let sides = (
             EndpointSet(nodes: plan.nodes.indices.filter { plan.nodes[$0].place == place }, control: isHere),
             EndpointSet(nodes: plan.nodes.indices.filter { plan.nodes[$0].place != place }, control: !isHere)
         )
+        sidesOfPlaces[place] = sides
+        return sides
     }
 
     /// A cut and, when it is `for` a while, its end.
@@ -257,16 +266,20 @@ extension Planner {
     }
 
     mutating func addRebind(_ entry: RebindEntry, _ step: Located<StepEntry>, _ time: Duration) {
+        if let position = entry.nat.position, let known = boxesOfSteps[position] {
+            return emit(.rebind(nats: known, newAddress: entry.address == .new), at: time, step)
+        }
         var boxes = plan.nats.indices.filter { plan.nats[$0].entry == entry.nat.value }
         if boxes.isEmpty {
             let mend = NearestName.mend(entry.nat.value, among: plan.nats.map(\.entry), noun: "NAT")
             return refuse(entry.nat, "there is no NAT “\(entry.nat.value.prefix(40))”; \(mend)")
         }
         if let selector = entry.nodes {
-            let nodes = select(selector)
+            let nodes = Set(select(selector))
             boxes = boxes.filter { box in plan.nats[box].nodes.contains { nodes.contains($0) } }
             if boxes.isEmpty { problems.append(selector.problem("none of these is behind “\(entry.nat.value)”")) }
         }
+        if let position = entry.nat.position { boxesOfSteps[position] = boxes }
         emit(.rebind(nats: boxes, newAddress: entry.address == .new), at: time, step)
         liveCannot("NATs are rebound", step.position)
     }

@@ -24,9 +24,7 @@ extension Planner {
             case .heal(let ids):
                 let begun = ids.filter { partitionNumbers[$0] != nil }
                 if begun.isEmpty {
-                    var problem = DocumentError("this heals nothing: no partition of it has begun by then")
-                    problem.line = plan.steps[index].line
-                    problems.append(problem)
+                    refuse("this heals nothing: no partition of it has begun by then", plan.steps[index].position)
                 }
                 plan.steps[index].action = .heal(partitions: begun)
             default: break
@@ -62,13 +60,17 @@ extension Planner {
     }
 }
 
+extension PlannedStep {
+    var position: DocumentPosition? { line > 0 ? DocumentPosition(line: line, column: column) : nil }
+}
+
 extension Plan {
     /// The plan without what says only where in a file it stood: lines, labels, and what the live host can't do there.
     public var withoutSource: Plan {
         var plan = self
         plan.liveObstacles = []
         for index in plan.steps.indices {
-            plan.steps[index].line = 0
+            (plan.steps[index].line, plan.steps[index].column) = (0, 0)
             plan.steps[index].label = nil
         }
         for index in plan.expectations.indices { plan.expectations[index].line = 0 }

@@ -3,7 +3,7 @@ internal import FabricDocument
 
 extension Planner {
     mutating func readTimeline() {
-        for step in header.timeline ?? [] {
+        for step in header.timeline ?? [] where !hasEnoughProblems {
             readStep(step)
             if plan.steps.count > ScenarioLimits.maximumSteps {
                 refuse(step, "the timeline has more than \(ScenarioLimits.maximumSteps) steps when expanded")
@@ -59,7 +59,7 @@ extension Planner {
             partitions.append(contentsOf: before..<partitionCount)
             end = max(end, last)
             // One mistake in a repeated step is one problem.
-            if problems.count > problemsBefore { break }
+            if problems.count > problemsBefore || plan.steps.count > ScenarioLimits.maximumSteps { break }
         }
         guard let label = entry.label else { return }
         if !Planner.isName(label.value) || Planner.reserved.contains(label.value) {
@@ -107,7 +107,7 @@ extension Planner {
         plan.steps.append(
             PlannedStep(
                 time: time, order: plan.steps.count, label: step.value.label?.value, action: action,
-                line: step.position?.line ?? 0))
+                line: step.position?.line ?? 0, column: step.position?.column ?? 0))
     }
 
     /// The steps of one occurrence; gives the time of the last.
@@ -186,12 +186,26 @@ extension Planner {
 
     /// Repetitions of a step share what its selectors resolve to.
     mutating func select(_ selector: Selector) -> [Int] {
-        if let place = selector.position, let known = selections.first(where: { $0.place == place }) {
-            return known.nodes
+        remembered(selector) { planner in
+            EndpointSet(nodes: planner.scope.resolve(selector, into: &planner.problems), control: false)
+        }.nodes
+    }
+
+    private mutating func remembered(_ selector: Selector, _ resolve: (inout Planner) -> EndpointSet) -> EndpointSet {
+        // Without a place it is of a program's making: cut from a file that was measured, or drawn.
+        guard let place = selector.position else { return resolve(&self) }
+        if let known = selections[place] { return known }
+        let most = mostSelectedNodes
+        // What comes after the refusal selects nothing, and costs nothing.
+        if selectedNodes > most { return EndpointSet(nodes: [], control: false) }
+        let set = resolve(&self)
+        selectedNodes += set.nodes.count
+        if selectedNodes > most {
+            problems.append(
+                selector.problem("the selectors of this file name more than \(most) nodes together; name fewer"))
         }
-        let nodes = scope.resolve(selector, into: &problems)
-        if let place = selector.position { selections.append((place, nodes)) }
-        return nodes
+        selections[place] = set
+        return set
     }
 
     /// A selector in which the word `control` stands for the control plane.
@@ -199,11 +213,17 @@ extension Planner {
         switch selector.form {
         case .text("control"): return EndpointSet(nodes: [], control: true)
         case .list(let parts):
-            let sets = parts.map { endpoints($0) }
-            if parts.isEmpty { problems.append(selector.problem("an empty list selects nothing")) }
-            var seen = [Bool](repeating: false, count: plan.nodes.count)
-            for set in sets { for node in set.nodes { seen[node] = true } }
-            return EndpointSet(nodes: seen.indices.filter { seen[$0] }, control: sets.contains { $0.control })
+            return remembered(selector) { planner in
+                if parts.isEmpty { planner.problems.append(selector.problem("an empty list selects nothing")) }
+                var seen = [Bool](repeating: false, count: planner.plan.nodes.count)
+                var control = false
+                for part in parts where !planner.hasEnoughProblems {
+                    let set = planner.endpoints(part)
+                    for node in set.nodes { seen[node] = true }
+                    control = control || set.control
+                }
+                return EndpointSet(nodes: seen.indices.filter { seen[$0] }, control: control)
+            }
         default: return EndpointSet(nodes: select(selector), control: false)
         }
     }
@@ -232,9 +252,11 @@ extension Planner {
         if let located = entry.lifetime, lifetime < .seconds(1) || lifetime > .hours(24 * 7) {
             refuse(located, "a token lives from 1s to 168h")
         }
-        // Without a scope a token covers what the nodes of this world have.
+        // Without a scope a token covers what the nodes of this world have; those of a group have the same.
         var all: [RoutingDomainID] = []
-        for node in plan.nodes { for domain in node.domains where !all.contains(domain) { all.append(domain) } }
+        for group in plan.groups {
+            for domain in plan.nodes[group.nodes.lowerBound].domains where !all.contains(domain) { all.append(domain) }
+        }
         let domains = entry.domains == nil ? all : domains(entry.domains)
         plan.tokens.append(
             PlannedToken(
@@ -294,6 +316,7 @@ extension Planner {
     private mutating func addHeal(_ entry: HealEntry, _ step: Located<StepEntry>, _ time: Duration) {
         if entry.step.value == ["all"] {
             if partitionCount == 0 { refuse(entry.step, "there is no partition in the steps before") }
+            guard mayHeal(partitionCount, entry) else { return }
             emit(.heal(partitions: Array(0..<partitionCount)), at: time, step)
             return
         }
@@ -308,9 +331,20 @@ extension Planner {
             if label.start > time {
                 refuse(entry.step, "the partition begins at \(Span(label.start)), after this heal")
             }
+            guard mayHeal(label.partitions.count, entry) else { return }
             partitions += label.partitions
         }
         emit(.heal(partitions: partitions.sorted()), at: time, step)
+    }
+
+    private mutating func mayHeal(_ count: Int, _ entry: HealEntry) -> Bool {
+        healedPartitions += count
+        if healedPartitions <= ScenarioLimits.maximumHealedPartitions { return true }
+        refuse(
+            entry.step,
+            "heals of this file name more than \(ScenarioLimits.maximumHealedPartitions) partitions together; heal less "
+                + "often, or give the partitions a “for”")
+        return false
     }
 
     private mutating func addLinkChange(_ entry: LinkChangeEntry, _ step: Located<StepEntry>, _ start: Duration)
@@ -402,13 +436,11 @@ extension Planner {
         var states = [State](repeating: .off, count: plan.nodes.count)
         var created = [Bool](repeating: false, count: plan.tokens.count)
         var controlRuns = true
-        var inForce: [Int] = []
+        var inForce: Set<Int> = []
         var order = HostOrder(plan)
         for step in plan.steps {
             func refused(_ message: String) {
-                var problem = DocumentError(message)
-                problem.line = step.line
-                problems.append(problem)
+                refuse(message, step.position)
             }
             func first(_ nodes: [Int], not wanted: State) -> String? {
                 nodes.first { states[$0] != wanted }.map { plan.nodes[$0].name }
@@ -433,14 +465,13 @@ extension Planner {
             switch action {
             case .createToken(let token): created[token] = true
             case .cut(let partition):
-                inForce.append(partition.id)
+                inForce.insert(partition.id)
                 if inForce.count == ScenarioLimits.maximumPartitions + 1 {
                     refused(
                         "more than \(ScenarioLimits.maximumPartitions) partitions are in force at \(Span(step.time))")
                 }
             case .heal(let partitions):
-                let healed = Set(partitions)
-                inForce.removeAll { healed.contains($0) }
+                for partition in partitions { inForce.remove(partition) }
             case .revokeToken(let token), .enrol(_, let token):
                 if !created[token] {
                     refused(

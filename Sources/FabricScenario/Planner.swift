@@ -12,8 +12,19 @@ struct Planner {
     var labelNames: [String] = []
     var partitionCount = 0
     var conditionCount = 0
-    /// What the selectors of the entry at hand resolve to, by their places.
-    var selections: [(place: DocumentPosition, nodes: [Int])] = []
+    /// What the selectors of the entry at hand resolve to, by their places; never iterated.
+    var selections: [DocumentPosition: EndpointSet] = [:]
+    /// What is in a place and what is not; never iterated.
+    var sidesOfPlaces: [Int: (EndpointSet, EndpointSet)] = [:]
+    /// The NATs that a step rebinds, by its place; never iterated.
+    var boxesOfSteps: [DocumentPosition: [Int]] = [:]
+    lazy var everyone = EndpointSet(nodes: Array(plan.nodes.indices), control: true)
+    var selectedNodes = 0
+    /// Tests lower it.
+    var mostSelectedNodes = ScenarioLimits.maximumSelectedNodes
+    var healedPartitions = 0
+    /// More problems than are reported need not be looked for: each may take a walk over all names.
+    var hasEnoughProblems: Bool { problems.count >= ScenarioLimits.maximumProblems }
 
     init(_ header: ScenarioHeader) {
         self.header = header
@@ -27,6 +38,8 @@ struct Planner {
     mutating func makePlan() -> Plan {
         readHeader()
         readPlaces()
+        // None of the names would be known below.
+        guard header.world.places.value.entries.count <= ScenarioLimits.maximumPlaces else { return plan }
         readLinks()
         readCluster()
         readGroups()
@@ -96,7 +109,8 @@ struct Planner {
             refuse("“expect” is empty: a scenario says what must be true", header.duration.position, "expect")
         }
         if header.expect.count > ScenarioLimits.maximumExpectations {
-            refuse("more than \(ScenarioLimits.maximumExpectations) expectations", nil, "expect")
+            let first = header.expect[ScenarioLimits.maximumExpectations]
+            refuse(first, "a scenario has \(ScenarioLimits.maximumExpectations) expectations at most")
         }
     }
 
@@ -135,9 +149,9 @@ struct Planner {
         let list = header.world.places
         if list.value.entries.isEmpty { refuse(list, "a world has at least one place") }
         if list.value.entries.count > ScenarioLimits.maximumPlaces {
-            refuse(list, "more than \(ScenarioLimits.maximumPlaces) places")
+            return refuse(list, "a world has \(ScenarioLimits.maximumPlaces) places at most")
         }
-        for entry in list.value.entries {
+        for entry in list.value.entries where !hasEnoughProblems {
             guard claim(entry.name, "place", entry.position, list.path) else { continue }
             scope.places[entry.name] = plan.places.count
             let link = properties(entry.value, over: .defaultWithin, entry.position, list.path)
@@ -151,7 +165,7 @@ struct Planner {
             plan.defaultLink = properties(link.value, over: .defaultBetween, link.position, link.path)
             checkLive(plan.defaultLink, link.position)
         }
-        for link in header.world.links ?? [] {
+        for link in header.world.links ?? [] where !hasEnoughProblems {
             guard let (a, b) = placePair(link.value.between) else { continue }
             if link.value.link.isEmpty { refuse(link, "this link says nothing; give it a delay or another property") }
             if plan.links.contains(where: { $0.a == a && $0.b == b }) {
@@ -250,7 +264,7 @@ struct Planner {
     private mutating func readGroups() {
         let groups = header.world.nodes
         if groups.value.isEmpty { refuse(groups, "a world has at least one group of nodes") }
-        for entry in groups.value { readGroup(entry) }
+        for entry in groups.value where !hasEnoughProblems { readGroup(entry) }
     }
 
     private mutating func readGroup(_ entry: Located<GroupEntry>) {
@@ -295,6 +309,10 @@ struct Planner {
         case (let one?, nil): return place(one.value, one).map { [$0] } ?? []
         case (nil, let several?):
             if several.value.isEmpty { refuse(several, "“places” is empty; name the group's places") }
+            if several.value.count > ScenarioLimits.maximumPlaces {
+                refuse(several, "a world has \(ScenarioLimits.maximumPlaces) places at most")
+                return []
+            }
             return several.value.compactMap { place($0, several) }
         case (.some, .some):
             refuse(entry, "a group has “place” or “places”, not both")
@@ -308,6 +326,10 @@ struct Planner {
 
     mutating func domains(_ names: Located<[String]>?) -> [RoutingDomainID] {
         guard let names else { return [.fabric] }
+        if names.value.count > ScenarioLimits.maximumDomains {
+            refuse(names, "there are \(ScenarioLimits.maximumDomains) routing domains at most")
+            return [.fabric]
+        }
         var domains: [RoutingDomainID] = []
         for name in names.value {
             guard let domain = RoutingDomainID(name) else {

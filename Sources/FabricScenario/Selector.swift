@@ -54,7 +54,9 @@ struct SelectorScope {
         var chosen = [Bool](repeating: false, count: placeOfNode.count)
         mark(selector, &chosen, &problems)
         let result = chosen.indices.filter { chosen[$0] }
-        if result.isEmpty, problems.count == before { problems.append(selector.problem("this selects no node")) }
+        if result.isEmpty, problems.count == before, !isFull(problems) {
+            problems.append(selector.problem("this selects no node"))
+        }
         return result
     }
 
@@ -67,7 +69,7 @@ struct SelectorScope {
             }
         case .list(let parts):
             if parts.isEmpty { problems.append(selector.problem("an empty list selects no node")) }
-            for part in parts { mark(part, &chosen, &problems) }
+            for part in parts where !isFull(problems) { mark(part, &chosen, &problems) }
         case .narrowed(let nodes, let inside, let except):
             var base = [Bool](repeating: false, count: chosen.count)
             mark(nodes, &base, &problems)
@@ -86,6 +88,9 @@ struct SelectorScope {
             for node in base.indices where base[node] { chosen[node] = true }
         }
     }
+
+    /// A file of unknown names alone is not compared with all names for each of them.
+    private func isFull(_ problems: [DocumentError]) -> Bool { problems.count >= ScenarioLimits.maximumProblems }
 
     private struct Refusal: Error { var message: String }
 

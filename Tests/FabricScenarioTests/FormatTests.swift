@@ -101,7 +101,7 @@ import Testing
         ("- at: 5s\n  token: { name: t }", "the token “t” is created twice"),
         (
             "- at: 5s\n  token: { name: v }\n- at: 4s\n  enrol: { nodes: hub, token: v }",
-            "f.yaml:15: the token “v” is used at 4s, before it is created"
+            "f.yaml:15:5: the token “v” is used at 4s, before it is created"
         ),
         ("- at: 5s\n  token: { name: v, uses: 0 }", "a token has 1 to 100000 uses"),
         ("- at: 5s\n  token: { name: v, uses: 100001 }", "a token has 1 to 100000 uses"),
@@ -190,7 +190,7 @@ import Testing
         ),
         (
             "- at: 5s\n  restore-control: { name: early }\n- at: 6s\n  backup-control: { name: early }",
-            "f.yaml:13: there is no backup “early” at 5s"
+            "f.yaml:13:5: there is no backup “early” at 5s"
         ),
         ("- at: 5s\n  crash-at: { nodes: hub, boundary: commit }", "nodes have no boundary “commit”"),
         ("- at: 5s\n  crash-at: { nodes: control, boundary: persist }", "the control plane has no boundary “persist”"),
