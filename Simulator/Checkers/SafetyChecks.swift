@@ -1,5 +1,6 @@
 internal import FabricControl
 internal import FabricCore
+internal import FabricMesh
 internal import FabricNode
 internal import FabricOperator
 internal import FabricTunnel

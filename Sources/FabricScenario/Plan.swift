@@ -195,7 +195,8 @@ public struct PlannedStep: Sendable, Hashable {
         case reject(nodes: [Int])
         case cut(PlannedPartition)
         case swizzle(PlannedSwizzle)
-        /// Ends the partitions and swizzles with these identifiers; one that has ended already stays so.
+        /// Ends the partitions and swizzles with these identifiers: those in force then, or one that has ended already
+        /// and stays so.
         case heal(partitions: [Int])
         /// The links are from now on as said, whole.
         case setLinks([PlannedLink])

@@ -5,10 +5,7 @@ extension Planner {
     mutating func readTimeline() {
         for step in header.timeline ?? [] where !hasEnoughProblems {
             readStep(step)
-            if plan.steps.count > ScenarioLimits.maximumSteps {
-                refuse(step, "the timeline has more than \(ScenarioLimits.maximumSteps) steps when expanded")
-                break
-            }
+            if hasTooManySteps { break }
         }
         plan.steps.sort { ($0.time, $0.order) < ($1.time, $1.order) }
         if problems.isEmpty { renumber() }
@@ -50,14 +47,18 @@ extension Planner {
             refuse(step, "\(times.count) steps for \(plan.nodes.count) nodes are too many; repeat it less often")
             return
         }
-        var partitions: [Int] = []
+        if case .heal(let heal) = entry.action,
+            times.count * heal.step.value.count > ScenarioLimits.maximumStepNodes
+        {
+            refuse(heal.step, "\(times.count) heals of \(heal.step.value.count) steps are too many; heal less often")
+            return
+        }
+        let firstPartition = partitionCount
         selections.removeAll(keepingCapacity: true)
+        healed = nil
         let problemsBefore = problems.count
         for time in times {
-            let before = partitionCount
-            let last = add(step, at: time, spread: spread)
-            partitions.append(contentsOf: before..<partitionCount)
-            end = max(end, last)
+            end = max(end, add(step, at: time, spread: spread))
             // One mistake in a repeated step is one problem.
             if problems.count > problemsBefore || plan.steps.count > ScenarioLimits.maximumSteps { break }
         }
@@ -67,7 +68,7 @@ extension Planner {
         } else if labels[label.value] != nil {
             refuse(label, "the label “\(label.value)” stands twice")
         } else {
-            labels[label.value] = (start, end, partitions)
+            labels[label.value] = (start, end, firstPartition..<partitionCount)
             labelNames.append(label.value)
         }
     }
@@ -103,7 +104,18 @@ extension Planner {
 
     // MARK: What
 
+    /// Adds a step; refuses the entry at the first that is one too many, and adds none from then on.
     mutating func emit(_ action: PlannedStep.Action, at time: Duration, _ step: Located<StepEntry>) {
+        guard plan.steps.count < ScenarioLimits.maximumSteps else {
+            if !hasTooManySteps {
+                refuse(
+                    step,
+                    "the timeline has more than \(ScenarioLimits.maximumSteps) steps when expanded; "
+                        + "repeat this less often, or name fewer places or nodes")
+            }
+            hasTooManySteps = true
+            return
+        }
         plan.steps.append(
             PlannedStep(
                 time: time, order: plan.steps.count, label: step.value.label?.value, action: action,
@@ -314,37 +326,34 @@ extension Planner {
     }
 
     private mutating func addHeal(_ entry: HealEntry, _ step: Located<StepEntry>, _ time: Duration) {
+        // The repetitions heal the same; what they end is found when all is in the order of time.
+        let ranges = healed ?? partitions(of: entry, at: time)
+        healed = ranges
+        heals[plan.steps.count] = ranges
+        emit(.heal(partitions: []), at: time, step)
+    }
+
+    /// What the steps named have made, by ranges, an entry of the file each.
+    private mutating func partitions(of entry: HealEntry, at time: Duration) -> [Range<Int>] {
         if entry.step.value == ["all"] {
             if partitionCount == 0 { refuse(entry.step, "there is no partition in the steps before") }
-            guard mayHeal(partitionCount, entry) else { return }
-            emit(.heal(partitions: Array(0..<partitionCount)), at: time, step)
-            return
+            return [0..<partitionCount]
         }
         if entry.step.value.isEmpty { refuse(entry.step, "an empty list heals nothing; name a step, or all") }
-        var partitions: [Int] = []
+        var partitions: [Range<Int>] = []
         for name in entry.step.value {
             guard let label = labels[name] else {
                 let mend = NearestName.mend(name, among: labelNames, noun: "labelled step before")
-                return refuse(entry.step, "there is no step labelled “\(name.prefix(40))” before; \(mend)")
+                refuse(entry.step, "there is no step labelled “\(name.prefix(40))” before; \(mend)")
+                return []
             }
             if label.partitions.isEmpty { refuse(entry.step, "the step “\(name)” makes no partition") }
             if label.start > time {
                 refuse(entry.step, "the partition begins at \(Span(label.start)), after this heal")
             }
-            guard mayHeal(label.partitions.count, entry) else { return }
-            partitions += label.partitions
+            partitions.append(label.partitions)
         }
-        emit(.heal(partitions: partitions.sorted()), at: time, step)
-    }
-
-    private mutating func mayHeal(_ count: Int, _ entry: HealEntry) -> Bool {
-        healedPartitions += count
-        if healedPartitions <= ScenarioLimits.maximumHealedPartitions { return true }
-        refuse(
-            entry.step,
-            "heals of this file name more than \(ScenarioLimits.maximumHealedPartitions) partitions together; heal less "
-                + "often, or give the partitions a “for”")
-        return false
+        return partitions
     }
 
     private mutating func addLinkChange(_ entry: LinkChangeEntry, _ step: Located<StepEntry>, _ start: Duration)
@@ -436,7 +445,6 @@ extension Planner {
         var states = [State](repeating: .off, count: plan.nodes.count)
         var created = [Bool](repeating: false, count: plan.tokens.count)
         var controlRuns = true
-        var inForce: Set<Int> = []
         var order = HostOrder(plan)
         for step in plan.steps {
             func refused(_ message: String) {
@@ -464,20 +472,15 @@ extension Planner {
             }
             switch action {
             case .createToken(let token): created[token] = true
-            case .cut(let partition):
-                inForce.insert(partition.id)
-                if inForce.count == ScenarioLimits.maximumPartitions + 1 {
-                    refused(
-                        "more than \(ScenarioLimits.maximumPartitions) partitions are in force at \(Span(step.time))")
-                }
-            case .heal(let partitions):
-                for partition in partitions { inForce.remove(partition) }
             case .revokeToken(let token), .enrol(_, let token):
                 if !created[token] {
                     refused(
                         "the token “\(plan.tokens[token].name)” is used at \(Span(step.time)), before it is created")
                 }
-                if case .enrol(let nodes, _) = action { for node in nodes { states[node] = .running } }
+                // Who is switched on already is not started again, and stays down when it is crashed.
+                if case .enrol(let nodes, _) = action {
+                    for node in nodes where states[node] == .off { states[node] = .running }
+                }
             case .crash(let nodes):
                 if let node = first(nodes, not: .running) {
                     refused("“\(node)” does not run at \(Span(step.time)), so it can't crash")

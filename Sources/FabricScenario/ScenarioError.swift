@@ -13,8 +13,6 @@ public enum ScenarioLimits {
     public static let maximumStepNodes = 20_000_000
     /// Nodes that all selectors of a file name together, each counted as often as it is named.
     public static let maximumSelectedNodes = 20_000_000
-    /// Partitions that all heals of the timeline end together, each counted as often as it is named.
-    public static let maximumHealedPartitions = 1_000_000
     /// Routing domains of a group or a token.
     public static let maximumDomains = 16
     public static let maximumExpectations = 1_000

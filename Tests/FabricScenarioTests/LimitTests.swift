@@ -12,31 +12,6 @@ import Testing
         return planner
     }
 
-    @Test(arguments: ["all", "x"])
-    func `heals that name too many partitions together are refused, not expanded`(_ healed: String) throws {
-        let source = with(
-            """
-            - { every: 50ms, until: 59s, label: x, partition: { between: [edge, hub], for: 10ms } }
-            - { at: 59s, every: 1ms, heal: { step: \(healed) } }
-            """)
-        #expect(refusal(source).contains("f.yaml:14:"))
-        #expect(refusal(source).contains("heals of this file name more than 1000000 partitions together"))
-        let heals = try planned(source).plan.steps.count { step -> Bool in
-            if case .heal(let partitions) = step.action { partitions.count > 1 } else { false }
-        }
-        #expect(heals < 1_000)
-    }
-
-    @Test func `a list that names one step again and again is refused, not expanded`() {
-        let names = [String](repeating: "x", count: 1_000).joined(separator: ", ")
-        let source = with(
-            """
-            - { every: 50ms, until: 59s, label: x, partition: { between: [edge, hub], for: 10ms } }
-            - { at: 59s, heal: { step: [\(names)] } }
-            """)
-        #expect(refusal(source).contains("heals of this file name more than 1000000 partitions together"))
-    }
-
     @Test func `a repeated step stops at the limit of steps, also when each time makes thousands`() throws {
         let names = (0..<98).map { "p\($0)" }.joined(separator: ", ")
         let source = with("- { every: 1s, link: { loss: 1% } }").replacing(

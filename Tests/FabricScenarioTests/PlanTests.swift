@@ -103,7 +103,7 @@ import Testing
             with(
                 "- at: 5s\n  label: a\n  partition: { place: north }\n- at: 6s\n  partition: { from: hub, to: edge }\n"
                     + "- at: 9s\n  heal: { step: a }\n- at: 9s\n  heal: { step: all }"))
-        #expect(plan.steps.suffix(2).map(\.action) == [.heal(partitions: [0]), .heal(partitions: [0, 1])])
+        #expect(plan.steps.suffix(2).map(\.action) == [.heal(partitions: [0]), .heal(partitions: [1])])
     }
 
     @Test func `links take what they don't say from the default`() throws {
