@@ -227,12 +227,43 @@ struct LinkState {
         sizeLimit = min(profile.mtu, profile.blackHole ?? profile.mtu)
     }
 
-    /// Takes on a new profile; what is on the line stays there.
-    mutating func change(to profile: LinkProfile) {
+    /// Takes on a new profile. What waits for the line goes on waiting, at the new rate; gives how a line of this profile
+    /// that was busy until then is busy now.
+    mutating func change(to profile: LinkProfile, at now: Int64) -> (_ busyUntil: Int64) -> Int64 {
+        let former = self
         var changed = LinkState(profile)
-        changed.busyUntil = busyUntil
         changed.bursts = bursts
         changed.counters = counters
+        let current = changed
+        let rebase: (Int64) -> Int64 = { busyUntil in
+            current.busyUntil(after: former, busyUntil: busyUntil, now)
+        }
+        changed.busyUntil = rebase(busyUntil)
         self = changed
+        return rebase
+    }
+
+    /// The bytes that wait for a line that is busy until then; 0 for a line without a rate.
+    func backlog(_ busyUntil: Int64, _ now: Int64) -> Int64 {
+        guard bandwidth > 0, busyUntil > now else { return 0 }
+        return LinkState.scaled(busyUntil &- now, by: bandwidth, over: 8_000_000_000)
+    }
+
+    /// The backlog is bytes, and takes the time of the new rate; what does not fit the new queue is not waited for.
+    private func busyUntil(after former: LinkState, busyUntil: Int64, _ now: Int64) -> Int64 {
+        guard bandwidth > 0, busyUntil > now else { return min(busyUntil, now) }
+        // Without a rate nothing waits.
+        guard former.bandwidth > 0 else { return now }
+        let wait =
+            former.bandwidth == bandwidth
+            ? busyUntil &- now : LinkState.scaled(busyUntil &- now, by: former.bandwidth, over: bandwidth)
+        return now &+ min(wait, queueNanoseconds)
+    }
+
+    /// `value * factor / divisor` of numbers that are not negative, as large as the type allows at most.
+    static func scaled(_ value: Int64, by factor: Int64, over divisor: Int64) -> Int64 {
+        let (high, low) = UInt64(value).multipliedFullWidth(by: UInt64(factor))
+        guard high < UInt64(divisor) else { return .max }
+        return Int64(clamping: UInt64(divisor).dividingFullWidth((high, low)).quotient)
     }
 }

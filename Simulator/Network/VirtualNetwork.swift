@@ -99,9 +99,15 @@ public final class VirtualNetwork {
     /// The profile of one direction; `from == to` is the place's inner link.
     public func link(from: PlaceID, to: PlaceID) -> LinkProfile { links[linkIndex(from.index, to.index)].profile }
 
-    /// Changes one direction. What is under way arrives as it was going to.
+    /// Changes one direction. What is under way arrives as it was going to; what is sent from now on waits for the bytes
+    /// before it, at the new rate.
     public func setLink(from: PlaceID, to: PlaceID, _ profile: LinkProfile) {
-        links[linkIndex(from.index, to.index)].change(to: profile)
+        let rebase = links[linkIndex(from.index, to.index)].change(to: profile, at: world.nowNanoseconds)
+        if from == to {
+            for host in 0..<attachmentCount where attachments[host].place == from.index {
+                attachments[host].busyUntil = rebase(attachments[host].busyUntil)
+            }
+        }
         startBursts(from.index, to.index)
         world.trace.record(
             .network, host: -1, at: world.nowNanoseconds, 1, text: "link \(places[from.index]) \(places[to.index])")
@@ -133,9 +139,8 @@ public final class VirtualNetwork {
 
     /// Bytes that wait for the line from one place to another, now; 0 for a line without a rate.
     func queuedBytes(from: PlaceID, to: PlaceID) -> Int64 {
-        let link = links[linkIndex(from.index, to.index)]
-        guard link.bandwidth > 0 else { return 0 }
-        return max(0, link.busyUntil - world.nowNanoseconds) / 8 * link.bandwidth / 1_000_000_000
+        let link = links + linkIndex(from.index, to.index)
+        return link.pointee.backlog(link.pointee.busyUntil, world.nowNanoseconds)
     }
 
     /// The sum over all links, and what reached none.
@@ -232,6 +237,8 @@ public final class VirtualNetwork {
     /// Moves the host to `place` with one new address there; its old addresses are gone. Returns the new one.
     public func move(_ host: HostID, to place: PlaceID) -> IPAddress {
         hostsHaveMoved = true
+        // Its line at the other place is another one.
+        if attachments[host.index].place != place.index { attachments[host.index].busyUntil = 0 }
         for address in attachments[host.index].addresses { owners[address] = nil }
         let address = newAddress(in: place)
         attachments[host.index].place = place.index

@@ -78,7 +78,7 @@ final class LinkShaper: Sendable {
 
     /// From any thread: the links are from now on like this.
     func set(_ links: [PlannedLink]) {
-        confined.loop.mailbox.post { [confined] in confined.lines.set(links) }
+        confined.loop.mailbox.post { [confined] in confined.lines.set(links, now: LinuxClock.now().monotonic) }
     }
 
     /// Ends the thread and waits for it. What is under way is lost. Returns what went wrong.

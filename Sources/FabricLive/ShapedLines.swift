@@ -38,8 +38,8 @@ struct ShapedLines {
 
     private let places: Int
     private var lines: [Line]
-    /// Within places, by sender. Looked up, never iterated.
-    private var senders: [IPAddress: Instant] = [:]
+    /// Within places, by line and sender. Looked up, and changed each by itself.
+    private var senders: [Int: [IPAddress: Instant]] = [:]
     private let random: any RandomSource
     private(set) var counters = Counters()
 
@@ -50,14 +50,32 @@ struct ShapedLines {
         lines = places.flatMap { from in places.map { to in Line(link: plan.link(between: from, and: to)) } }
     }
 
-    /// Both directions are from now on like this; what is under way arrives as it was going to.
-    mutating func set(_ links: [PlannedLink]) {
+    /// Both directions are from now on like this; what is under way arrives as it was going to, and what is sent from now on
+    /// waits for the bytes before it, at the new rate.
+    mutating func set(_ links: [PlannedLink], now: Instant) {
         for link in links {
-            for index in [link.a * places + link.b, link.b * places + link.a] {
-                if lines[index].link.bursts != link.link.bursts { lines[index].turnEnds = nil }
+            let there = link.a * places + link.b
+            for index in link.a == link.b ? [there] : [there, link.b * places + link.a] {
+                let former = lines[index].link
+                if former.bursts != link.link.bursts { lines[index].turnEnds = nil }
                 lines[index].link = link.link
+                func rebase(_ busyUntil: Instant) -> Instant { Self.busyUntil(busyUntil, now, former, link.link) }
+                lines[index].busyUntil = rebase(lines[index].busyUntil)
+                if link.a == link.b { senders[index] = senders[index]?.mapValues(rebase) }
             }
         }
+    }
+
+    /// The backlog is bytes: it takes the time of the new rate, and what does not fit the new queue is not waited for.
+    private static func busyUntil(
+        _ busyUntil: Instant, _ now: Instant, _ former: LinkProperties, _ link: LinkProperties
+    ) -> Instant {
+        guard busyUntil > now, let oldRate = former.bitsPerSecond, let rate = link.bitsPerSecond, rate > 0 else {
+            return min(busyUntil, now)
+        }
+        let wait = Double((busyUntil - now).nanoseconds) * Double(oldRate) / Double(rate)
+        let longest = Int64(link.queueBytes) * 8_000_000_000 / rate
+        return now + .nanoseconds(wait < Double(longest) ? Int64(wait) : longest)
     }
 
     /// A packet of `bytes`, IP header and all, that goes on its line now.
@@ -102,12 +120,12 @@ struct ShapedLines {
     {
         let index = from * places + to
         guard let rate = lines[index].link.bitsPerSecond, rate > 0 else { return now }
-        let busyUntil = from == to ? senders[sender] ?? .zero : lines[index].busyUntil
+        let busyUntil = from == to ? senders[index]?[sender] ?? .zero : lines[index].busyUntil
         let transmission = Duration.nanoseconds(Int64(bytes) * 8_000_000_000 / rate)
         let longest = Duration.nanoseconds(Int64(lines[index].link.queueBytes) * 8_000_000_000 / rate)
         guard busyUntil <= now || busyUntil - now + transmission <= longest else { return nil }
         let departure = max(now, busyUntil) + transmission
-        if from == to { senders[sender] = departure } else { lines[index].busyUntil = departure }
+        if from == to { senders[index, default: [:]][sender] = departure } else { lines[index].busyUntil = departure }
         return departure
     }
 

@@ -101,9 +101,22 @@ import Testing
             }
         }
         #expect(arrives(1280, 0, 1) == .milliseconds(1) && arrives(1281, 0, 1) == nil)
-        for case .setLinks(let links) in plan.steps.map(\.action) { lines.set(links) }
+        for case .setLinks(let links) in plan.steps.map(\.action) { lines.set(links, now: Self.start) }
         #expect(arrives(576, 0, 1) == .milliseconds(70) && arrives(577, 0, 1) == nil)
         #expect(arrives(576, 1, 0) == .milliseconds(70) && arrives(1280, 1, 1) != nil)
+    }
+
+    @Test func `when a line's rate changes, what waits are bytes`() throws {
+        let plan = try scenario(
+            world: "  link: { delay: 1ms, jitter: 0ms, rate: 64kbit/s }\n",
+            timeline: "  - { at: 1s, link: { between: [north, south], rate: 20Mbit/s } }")
+        var lines = ShapedLines(plan, random: SeededRandom(seed: 1, stream: "links"))
+        #expect(send(300, &lines, every: .zero).count { $0.arrival != nil } == 262)
+        for case .setLinks(let links) in plan.steps.map(\.action) { lines.set(links, now: Self.start) }
+        let passage = lines.pass(
+            from: 0, to: 1, sender: Self.sender, bytes: 125, now: Self.start + .milliseconds(100))
+        // 262,000 bytes at the new rate are 104.8 ms.
+        #expect(passage.arrival == Self.start + .microseconds(104_800 + 50 + 1_000))
     }
 
     @Test func `packets arrive in the order of their times, whatever the order they left in`() {
