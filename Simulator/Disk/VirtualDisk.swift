@@ -19,6 +19,10 @@ public final class VirtualDisk: Disk {
     private let trace: (UInt64, String) -> Void
     private var files: [String: VirtualFile] = [:]
     private var elapsed: Int64 = 0
+    /// Rises with every change of what readers see.
+    private(set) var changes: UInt64 = 0
+    /// Rises with those that nobody wrote: power failures, damage, restored images.
+    private(set) var upheavals: UInt64 = 0
     /// Asked before each write and sync; true when the power fails there. From then on nothing works until `crash`.
     var boundary: ((_ isSync: Bool, _ file: String) -> Bool)?
     private var isWithoutPower = false
@@ -40,6 +44,7 @@ public final class VirtualDisk: Disk {
         if conditions.strikes(conditions.writeErrors) { throw DiskConditions.inputOutputError }
         let file = VirtualFile(name: name)
         files[name] = file
+        changes += 1
         return VirtualFileHandle(disk: self, file: file)
     }
 
@@ -50,6 +55,7 @@ public final class VirtualDisk: Disk {
         if conditions.strikes(conditions.writeErrors) { throw DiskConditions.inputOutputError }
         files[name] = nil
         file.deleted = true
+        noteUpheaval()
         conditions.usedBytes -= Int64(file.content.count)
         trace(1, name)
     }
@@ -74,13 +80,13 @@ public final class VirtualDisk: Disk {
         return .nanoseconds(elapsed)
     }
 
-    /// Damages a file at rest, durable and cached content alike.
+    /// Damages a file at rest: what is durable of it. Readers see the damage but where a write is pending, or was lost in
+    /// a sync that failed: the page cache has that still.
     public func damage(_ name: String, _ damage: FileDamage) {
         guard let file = files[name] else { return }
-        file.flushAll()
         let before = file.content.count
-        damage.apply(to: &file.durable, random)
-        file.content = file.durable
+        file.damage(damage, random)
+        noteUpheaval()
         conditions.usedBytes += Int64(file.content.count - before)
         trace(2, name)
     }
@@ -88,6 +94,7 @@ public final class VirtualDisk: Disk {
     /// The power fails. Handles from before keep no right: their calls fail from now on.
     public func crash() {
         isWithoutPower = false
+        noteUpheaval()
         for name in names {
             guard let file = files[name] else { continue }
             let before = file.content.count
@@ -116,6 +123,7 @@ public final class VirtualDisk: Disk {
 
     /// The files become those of the image, durably. Handles from before are dead.
     public func restore(_ image: DiskImage) {
+        noteUpheaval()
         for name in names {
             guard let file = files[name] else { continue }
             file.generation += 1
@@ -163,6 +171,14 @@ public final class VirtualDisk: Disk {
     private func rot(_ file: VirtualFile) {
         FileDamage.flippedBits(1).apply(to: &file.durable, conditions.random)
         file.content = file.durable
+        noteUpheaval()
+    }
+
+    fileprivate func noteChange() { changes += 1 }
+
+    private func noteUpheaval() {
+        changes += 1
+        upheavals += 1
     }
 }
 
@@ -231,6 +247,32 @@ final class VirtualFile {
         }
         pending.removeFirst(count)
         existsDurably = existsDurably || count > 0
+    }
+
+    func damage(_ damage: FileDamage, _ random: SeededRandom) {
+        let healthy = durable
+        damage.apply(to: &durable, random)
+        if durable.count != healthy.count {
+            // What was cut off is read anew, with what is pending.
+            content = durable
+            for change in pending { VirtualFile.apply(change, to: &content) }
+            return
+        }
+        for index in healthy.indices where durable[index] != healthy[index] {
+            if index < content.count, content[index] == healthy[index], !isPending(index) {
+                content[index] = durable[index]
+            }
+        }
+    }
+
+    /// Whether a write to this byte waits to be made durable.
+    private func isPending(_ index: Int) -> Bool {
+        pending.contains { change in
+            switch change {
+            case .write(let offset, let bytes): offset <= index && index < offset + bytes.count
+            case .truncate(let size): size <= index
+            }
+        }
     }
 
     /// The sync failed: each change is durable or lost for good, and none is tried again.
@@ -330,6 +372,7 @@ final class VirtualFileHandle: DiskFile {
         if buffer.isEmpty { return }
         if !file.deleted { try disk.conditions.reserve(max(0, end - Int64(file.content.count))) }
         file.add(.write(offset: Int(offset), bytes: Array(buffer)))
+        disk.noteChange()
     }
 
     func truncate(to size: Int64) throws(DiskError) {
@@ -339,6 +382,7 @@ final class VirtualFileHandle: DiskFile {
         guard size >= 0, size <= VirtualDisk.maximumFileBytes else { throw .full }
         if !file.deleted { try disk.conditions.reserve(size - Int64(file.content.count)) }
         file.add(.truncate(Int(size)))
+        disk.noteChange()
     }
 
     func sync() throws(DiskError) {

@@ -71,14 +71,14 @@ public final class VirtualStateStore {
         files.keys.sorted().map { ($0, files[$0] ?? []) }
     }
 
-    /// Damages a durable file, or does nothing when there is none.
+    /// Damages a file, or does nothing when there is none. A version before it that a power failure may bring back lies
+    /// elsewhere on the medium, and stays what it was.
     public func damage(_ name: String, _ damage: FileDamage) {
         guard var content = files[name] else { return }
         let before = content.count
         damage.apply(to: &content, random)
         conditions.usedBytes += Int64(content.count - before)
         files[name] = content
-        uncertain[name] = nil
         world.trace.record(.disk, host: Int32(host), at: world.nowNanoseconds, 10, text: name)
     }
 

@@ -107,6 +107,44 @@ private func makeDisk(_ seed: UInt64) -> VirtualDisk {
         #expect(try read(file, 100).reduce(0) { $0 + $1.nonzeroBitCount } == 1)
     }
 
+    @Test func `rot of a file at rest leaves what was not synced as it was: neither damaged nor durable`() throws {
+        var lost = 0
+        for seed in 0..<40 as Range<UInt64> {
+            let disk = makeDisk(seed)
+            let file = try disk.open("a")
+            try write(file, [UInt8](repeating: 0, count: 8))
+            try file.sync()
+            try write(file, [1, 1, 1, 1])
+            disk.damage("a", .flippedBits(64))
+            #expect(try read(file, 4) == [1, 1, 1, 1])
+            let durable = try #require(disk.durableContent("a"))
+            #expect(durable.count == 8 && durable[..<4] != [1, 1, 1, 1])
+            #expect(try Array(read(file, 8)[4...]) == Array(durable[4...]))
+            disk.crash()
+            if disk.content("a")?.prefix(4) != [1, 1, 1, 1] { lost += 1 }
+        }
+        #expect((10...38).contains(lost), "\(lost)")
+    }
+
+    @Test func `rot does not make up for a sync that lied, nor for one that failed`() throws {
+        let disk = makeDisk(1)
+        let file = try disk.open("a")
+        try write(file, [0, 0, 0, 0])
+        try file.sync()
+        disk.conditions.lostSyncs = .always
+        try write(file, [9], at: 3)
+        try file.sync()
+        disk.damage("a", .flippedBits(3))
+        #expect(disk.durableContent("a")?[3] != 9 && disk.content("a")?[3] == 9)
+        disk.damage("a", .truncated(to: 2))
+        #expect(disk.durableContent("a")?.count == 2 && disk.content("a")?.count == 4)
+        #expect(disk.conditions.usedBytes == 4)
+        let unsynced = makeDisk(2)
+        try write(unsynced.open("b"), [1])
+        unsynced.damage("b", .flippedBits(1))
+        #expect(unsynced.content("b") == [1] && unsynced.durableContent("b") == nil)
+    }
+
     @Test func `a slow sync takes its time`() throws {
         let disk = makeDisk(1)
         disk.conditions.syncLatency = DelayDistribution(.milliseconds(250))
@@ -188,6 +226,25 @@ private func makeDisk(_ seed: UInt64) -> VirtualDisk {
         }
         #expect(seen == [[1], [2]])
         #expect(changedByPower > 5)
+    }
+
+    @Test func `rot of a state file does not make it durable`() {
+        var lost = 0
+        for seed in 0..<40 as Range<UInt64> {
+            let pair = Pair(seed: seed)
+            let store = pair.world.store(of: pair.ids[0])
+            store.persist("a", [1], operation: 1)
+            pair.run(.seconds(1))
+            pair.world.diskConditions(of: pair.ids[0]).lostSyncs = .always
+            store.persist("a", [2, 2], operation: 2)
+            pair.run(.seconds(1))
+            store.damage("a", .flippedBits(1))
+            #expect(store.load("a")?.count == 2 && store.load("a") != [2, 2])
+            pair.world.crash(pair.ids[0], .power)
+            if store.load("a") == [1] { lost += 1 }
+            #expect(pair.world.diskConditions(of: pair.ids[0]).usedBytes == Int64(store.load("a")?.count ?? 0))
+        }
+        #expect((5...35).contains(lost), "\(lost)")
     }
 
     @Test func `a medium that can't be read refuses the boot's reading`() {
