@@ -20,6 +20,10 @@ final class ControlActor: SimulatedHost {
     private let settings: ControlSettings
     /// Its own keys stand on a medium apart, which survives.
     let vault = MemoryKeyVault()
+    private static let databaseName = "control.db"
+    private let observer = SQLiteObserver()
+    /// Of its disk, when the observer looked.
+    private var looked: (changes: UInt64, upheavals: UInt64) = (0, 0)
     private(set) var host: HostID!
     private(set) var service: ControlService?
     private var store: SQLiteStore?
@@ -104,10 +108,22 @@ final class ControlActor: SimulatedHost {
         }
     }
 
-    /// Reads the records for an observer; nil while the control plane is down.
+    /// Reads the records for an observer; nil while the control plane is down. It reads the bytes of the files: the control
+    /// plane's own store would open the database anew after a failure, draw faults and pass boundaries.
     func query(_ sql: String) -> [SQLRow]? {
-        try? store?.transaction { try $0.query(sql, []) }
+        guard let changes = recordChanges else { return nil }
+        let disk = world.disk(of: host)
+        if changes != looked.changes {
+            observer.look(
+                main: disk.content(Self.databaseName) ?? [], log: disk.content(Self.databaseName + "-wal") ?? [],
+                anew: disk.upheavals != looked.upheavals)
+            looked = (changes, disk.upheavals)
+        }
+        return try? observer.query(sql)
     }
+
+    /// As long as it stays the same, so do the records; nil while the control plane is down.
+    var recordChanges: UInt64? { store == nil ? nil : world.disk(of: host).changes }
 
     /// The next `count` answers of a kind are lost after their transaction.
     func lose(_ kind: RequestKind, _ count: Int) { lostAnswers.append(LostAnswers(kind: kind, remaining: count)) }
@@ -137,7 +153,7 @@ final class ControlActor: SimulatedHost {
                 dnsNames: [], now: now.wall)
             pin = identity.pin
             let store = try SQLiteStore(
-                disk: world.disk(of: host), name: "control.db", random: storeRandom)
+                disk: world.disk(of: host), name: Self.databaseName, random: storeRandom)
             let database = FaultyStore(store, databaseConditions)
             self.store = store
             self.database = database
