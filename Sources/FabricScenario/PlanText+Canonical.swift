@@ -248,21 +248,36 @@ extension PlanText {
     }
 
     /// Text in double quotes, on one line.
-    static func quoted(_ text: String) -> String {
-        var quoted = "\""
+    static func quoted(_ text: String) -> String { "\"" + escaped(text, "\"\\") + "\"" }
+
+    /// Text for a comment, on one line.
+    public static func comment(_ text: String) -> String { escaped(text, "") }
+
+    /// What a YAML file can't hold as it is, or what would end the line, as an escape; so are the characters of `others`,
+    /// which are ASCII.
+    private static func escaped(_ text: String, _ others: String) -> String {
+        var escaped = ""
         for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case _
-            where scalar.properties.generalCategory == .control || scalar.value == 0x2028 || scalar.value == 0x2029
-                || scalar.value == 0xFEFF:
+            if others.unicodeScalars.contains(scalar) {
+                escaped += "\\"
+            } else if !isPrintable(scalar) {
+                // All of them have four digits at most.
                 let digits = String(scalar.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: quoted.unicodeScalars.append(scalar)
+                escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                continue
             }
+            escaped.unicodeScalars.append(scalar)
         }
-        return quoted + "\""
+        return escaped
+    }
+
+    /// YAML 1.1, section 5.1, without what breaks lines, the tab, and the mark of byte order.
+    private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x2028, 0x2029, 0xFEFF: false
+        case 0x20...0x7E, 0xA0...0xD7FF, 0xE000...0xFFFD, 0x10000...0x10FFFF: true
+        default: false
+        }
     }
 
     private func distinct(_ nodes: [Int]) -> [Int] {

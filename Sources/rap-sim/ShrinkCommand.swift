@@ -37,10 +37,10 @@ struct Shrink: ParsableCommand {
             let found = try search.run(scenario.document, plan, wanted: expectation)
             let origin = swarmSeed.map { "swarm seed \($0)" } ?? "seed \(plan.seed)"
             let head = """
-                # Fails: \(found.shape.expectation)
-                #   \((found.why ?? "").split(separator: "\n").joined(separator: " "))
-                # Cut down from \(file), \(origin) (\(found.sizeBefore)) in \(search.runs) runs.
-                # Replay: rap-sim run \(out)
+                # Fails: \(PlanText.comment(found.shape.expectation))
+                #   \(PlanText.comment((found.why ?? "").split(separator: "\n").joined(separator: " ")))
+                # Cut down from \(PlanText.comment(file)), \(origin) (\(found.sizeBefore)) in \(search.runs) runs.
+                # Replay: rap-sim run \(PlanText.comment(out))
 
                 """
             guard

@@ -73,6 +73,25 @@ private func yamlRefusal(_ source: String) -> String {
         #expect(yamlRefusal("a: " + String(repeating: "x", count: 1 << 20)).contains("the limit is 1048576"))
     }
 
+    @Test(arguments: [
+        "\u{FFFE}", "\u{FFFF}", "a\u{FFFE}b", "\u{85}", "\u{2028}", "\u{FEFF}", "\u{0}", "\u{7F}", "\u{9F}", "\t",
+        "\r\n",
+        "\u{1FFFE}", "\u{E000}", "\u{FFFD}", "\"\\", "é", "\u{10FFFF}",
+    ])
+    func `any text reads back from what explains and from what a tree is written as`(_ text: String) throws {
+        let tree = DocumentNode(
+            .object([DocumentMember("about", DocumentNode(.string(text))), DocumentMember(text, DocumentNode(.null))]))
+        let read = try YAMLDocument.parse(bytes(YAMLWriter.text(tree)))
+        #expect(read["about"]?.string == text && read[text]?.value == .null)
+        var plan = try plan(base)
+        plan.about = text
+        plan.expectations[0].name = "x" + text
+        let again = try FabricScenarioTests.plan(plan.explanation)
+        #expect(again.about == text && again.expectations[0].name == "x" + text)
+        let comment = "# " + PlanText.comment(text) + "\nabout: x\n"
+        #expect(try YAMLDocument.parse(bytes(comment))["about"]?.string == "x")
+    }
+
     @Test func `invalid UTF-8 is refused with its place`() {
         #expect {
             _ = try YAMLDocument.parse(bytes("a: 1\nb: ") + [0xFF, 0x0A])
