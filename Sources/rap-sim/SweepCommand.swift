@@ -12,7 +12,7 @@ struct SweepCommand: ParsableCommand {
         discussion: """
             The scenario runs once as it is, and the boundaries that the component passes are counted; then it runs once \
             for each of them, with a crash there and a restart. Those at which an expectation broke are printed, and \
-            the exit status is 1 when there are any.
+            the exit status is 1 when there are any; 2 when it passes none.
             """)
 
     /// Boundaries that one sweep tries when --limit does not say.
@@ -45,6 +45,12 @@ struct SweepCommand: ParsableCommand {
                 throw ExitCode(1)
             }
             points += found.map { (boundary, $0) }
+        }
+        guard !points.isEmpty else {
+            complain(
+                "\(node) passes no boundary “\(boundary)” in this run, so that nothing can be swept; "
+                    + "name another --boundary or --node")
+            throw ExitCode(2)
         }
         let chosen = choose(points.count).map { points[$0] }
         if !json {

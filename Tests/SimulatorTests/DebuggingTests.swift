@@ -122,6 +122,9 @@ private func run(to time: Duration) throws -> ScenarioRun {
             let text = session.perform(line).joined()
             #expect(text.contains(answer), "\(line): \(text)")
         }
+        _ = session.perform("step")
+        #expect(session.perform("step 18446744073709551615").last?.hasSuffix("the end") == true)
+        #expect(session.perform("step 18446744073709551615").last?.hasSuffix("the end") == true)
         #expect(session.perform("") == [])
         #expect(!session.isOver)
         _ = session.perform("quit")
