@@ -111,7 +111,10 @@ public struct TraceFile: Hashable, Sendable {
     }
 
     private static func parse(_ line: Substring) -> Line? {
-        let fields = line.split(separator: " ", maxSplits: 7, omittingEmptySubsequences: false)
+        // By bytes: a text may begin with what joins the space before it to one character.
+        let fields = line.utf8.split(separator: UInt8(ascii: " "), maxSplits: 7, omittingEmptySubsequences: false).map {
+            Substring($0)
+        }
         if fields.count == 3, fields[0] == "C", let index = UInt64(fields[1]), let hash = TraceHash(String(fields[2])) {
             return .checkpoint(TraceCheckpoint(index: index, hash: hash))
         }

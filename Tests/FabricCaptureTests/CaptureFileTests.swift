@@ -1,6 +1,7 @@
 import FabricCapture
 import FabricCore
 import FabricLinux
+import FabricTestSupport
 import Glibc
 import Testing
 
@@ -85,13 +86,7 @@ private func isInstalled(_ program: String) -> Bool {
         let file = Temporary()
         try write(sample, to: file.path)
         let original = try readFile(file.path)
-        let random = SeededRandom(seed: 5, stream: "file-fuzz")
-        for _ in 0..<300 {
-            var bytes = original
-            for _ in 0..<(1 + random.below(6)) {
-                bytes[Int(random.below(UInt64(bytes.count)))] = UInt8(random.below(256))
-            }
-            if random.below(4) == 0 { bytes.removeLast(Int(random.below(UInt64(bytes.count)))) }
+        try Fuzz.run(corpus: [original], cost: 10, seed: 5, iterations: 300) { bytes in
             try writeFile(file.path, bytes)
             _ = try? CaptureVerifier.verify(path: file.path, rules: .fabric(canaries: [[1]], tunnelMTUs: [1420]))
         }

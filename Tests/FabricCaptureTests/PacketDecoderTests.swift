@@ -1,5 +1,6 @@
 import FabricCapture
 import FabricCore
+import FabricTestSupport
 import Testing
 
 @Suite struct PacketDecoderTests {
@@ -109,8 +110,7 @@ import Testing
         }
     }
 
-    @Test func `no bytes make the decoder or the verifier trap`() {
-        let random = SeededRandom(seed: 7, stream: "decoder-fuzz")
+    @Test func `no bytes make the decoder or the verifier trap`() throws {
         let seeds = [
             Frames.ethernet(Frames.udp(Frames.wireGuard(1, bytes: 148))),
             Frames.ethernet(Frames.tcp([.syn], 9, [], from: Frames.north6, to: Frames.south6)),
@@ -121,18 +121,16 @@ import Testing
         ]
         let links: [LinkType] = [.ethernet, .ethernet, .ethernet, .rawIP, .linuxCooked, .linuxCooked2]
         var verifier = CaptureVerifier(rules: .fabric(canaries: [[1, 2, 3, 4]], tunnelMTUs: [1420]))
-        for _ in 0..<50_000 {
-            var frame = seeds[Int(random.below(UInt64(seeds.count)))]
-            for _ in 0..<random.below(4) { frame[Int(random.below(UInt64(frame.count)))] = UInt8(random.below(256)) }
-            if random.below(4) == 0 { frame.removeLast(Int(random.below(UInt64(frame.count)))) }
-            if random.below(8) == 0 { frame += random.bytes(Int(random.below(64))) }
-            let link = links[Int(random.below(UInt64(links.count)))]
+        var frames: UInt64 = 0
+        try Fuzz.run(corpus: seeds, seed: 7, iterations: 50_000) { frame in
+            let link = links[Int(frames % UInt64(links.count))]
+            frames += 1
             _ = frame.withUnsafeBytes {
                 verifier.take($0, link: link, time: WallTime(seconds: 0), originalLength: $0.count)
             }
         }
         let verdict = verifier.finish()
-        #expect(verdict.packets == 50_000)
+        #expect(verdict.packets == frames)
         #expect(verdict.violations.count <= CaptureVerdict.maximumViolations)
         #expect(verdict.count(.wireGuardInitiation) > 0)
     }

@@ -1,5 +1,6 @@
 import FabricCore
 import FabricDocument
+import FabricTestSupport
 import Foundation
 import Testing
 
@@ -107,32 +108,19 @@ func refusal(_ source: [UInt8], limits: DocumentLimits = .default) -> String {
 
     @Test func `mutated bytes never trap, and what is accepted Foundation accepts too`() throws {
         let random = SeededRandom(seed: 7, stream: "mutations")
-        let interesting = bytes("{}[]\",:\\u0d8eE+-.tfn1 \n\u{0}\u{FF}")
+        let corpus = try (0..<400).map { _ in try JSON.canonical(randomNode(random, depth: 3)) }
+        let words = bytes("{}[]\",:\\u0d8eE+-.tfn1 \n\u{0}\u{FF}").map { [$0] }
         var accepted = 0
-        var mutant: [UInt8] = []
-        for round in 0..<20_000 {
-            if round % 50 == 0 { mutant = try JSON.canonical(randomNode(random, depth: 3)) }
-            var input = mutant
-            for _ in 0...random.below(3) {
-                let place = Int(random.below(UInt64(input.count + 1)))
-                let byte =
-                    random.below(2) == 0
-                    ? interesting[Int(random.below(UInt64(interesting.count)))]
-                    : UInt8(random.below(256))
-                switch random.below(3) {
-                case 0: input.insert(byte, at: place)
-                case 1: if place < input.count { input[place] = byte }
-                default: if place < input.count { input.remove(at: place) }
-                }
-            }
-            guard let tree = try? JSON.parse(input) else { continue }
+        try Fuzz.run(corpus: corpus, words: words, seed: 7, iterations: 20_000) { input in
+            guard let tree = try? JSON.parse(input) else { return }
             accepted += 1
             #expect(try JSON.parse(JSON.canonical(tree)) == canonicalised(tree))
             #expect(
                 (try? JSONSerialization.jsonObject(with: Data(input), options: [.fragmentsAllowed])) != nil,
                 "\(text(input))")
         }
-        #expect(accepted > 1000)
+        // More than the corpus itself.
+        #expect(accepted > corpus.count + 100)
     }
 }
 

@@ -1,4 +1,5 @@
 import FabricCore
+import FabricTestSupport
 import SwiftASN1
 import Testing
 
@@ -53,13 +54,9 @@ import Testing
     func mutations() throws {
         let fixture = try Fixture()
         let request = try fixture.identity.makeRequest(seed: fixture.leafSeed, spiffeID: fixture.leafID)
-        let random = SeededRandom(seed: 11, stream: "certificates")
         let sources = [fixture.leaf, fixture.issuing, fixture.root, request]
-        for round in 0..<10_000 {
-            var bytes = sources[round % sources.count]
-            let original = bytes
-            for _ in 0...random.below(4) { mutate(&bytes, sources, random) }
-            guard bytes != original, !sources.contains(bytes) else { continue }
+        try Fuzz.run(corpus: sources, cost: 20, seed: 11, iterations: 10_000) { bytes in
+            guard !sources.contains(bytes) else { return }
             // A mutated certificate may say anything; it only must not trap. Its chain must not hold.
             _ = try? fixture.identity.inspect(bytes)
             #expect(throws: CertificateError.self) { try fixture.identity.inspectRequest(bytes) }
@@ -72,16 +69,11 @@ import Testing
     @Test("Requests made of mutated parts and signed afresh trap nowhere")
     func signedMutations() throws {
         let identity = X509Identity()
-        let random = SeededRandom(seed: 12, stream: "requests")
         let request = try identity.makeRequest(
             seed: Fixture.seed(3), spiffeID: "spiffe://north.rap/node/a1")
         let information = Array(try SignedStructure(request).toBeSigned.encodedBytes)
         var accepted = 0
-        for _ in 0..<4_000 {
-            var bytes = information
-            for _ in 0...random.below(2) {
-                bytes[Int(random.below(UInt64(bytes.count)))] = UInt8(random.below(256))
-            }
+        try Fuzz.run(corpus: [information], cost: 5, seed: 12, iterations: 4_000) { bytes in
             let signature = try Ed25519Key.sign(seed: Fixture.seed(3), bytes)
             let whole = try encoded { coder in
                 try coder.appendConstructedNode(identifier: .sequence) { coder in
@@ -99,19 +91,16 @@ import Testing
     }
 
     @Test("Garbage is refused")
-    func garbage() {
+    func garbage() throws {
         let identity = X509Identity()
-        let random = SeededRandom(seed: 13, stream: "garbage")
-        for _ in 0..<2_000 {
-            var bytes = random.bytes(Int(random.below(400)))
-            if bytes.count > 4 {
-                bytes[0] = 0x30
-                bytes[1] = 0x82
-                bytes[2] = UInt8((bytes.count - 4) >> 8)
-                bytes[3] = UInt8((bytes.count - 4) & 255)
+        // The outermost header is right, so that what follows is read.
+        let long = SeededRandom(seed: 13, stream: "garbage").bytes(400)
+        try Fuzz.run(corpus: [long], seed: 13, iterations: 2_000) { noise in
+            let header = [0x30, 0x82, UInt8(noise.count >> 8 & 255), UInt8(noise.count & 255)]
+            for bytes in [noise, header + noise] {
+                #expect(throws: CertificateError.self) { try identity.inspect(bytes) }
+                #expect(throws: CertificateError.self) { try identity.inspectRequest(bytes) }
             }
-            #expect(throws: CertificateError.self) { try identity.inspect(bytes) }
-            #expect(throws: CertificateError.self) { try identity.inspectRequest(bytes) }
         }
         // Nesting far deeper than any certificate.
         let deep = (0..<4_000).reduce(into: [UInt8]()) { bytes, _ in bytes += [0x30, 0x80] }
@@ -167,22 +156,6 @@ import Testing
                     try coder.appendConstructedNode(identifier: .set) { try $0.serializeSequenceOf(entries) }
                 }
             }
-        }
-    }
-
-    private func mutate(_ bytes: inout [UInt8], _ sources: [[UInt8]], _ random: SeededRandom) {
-        guard !bytes.isEmpty else { return }
-        let position = Int(random.below(UInt64(bytes.count)))
-        switch random.below(5) {
-        case 0: bytes[position] = UInt8(random.below(256))
-        case 1: bytes.insert(UInt8(random.below(256)), at: position)
-        case 2: bytes.remove(at: position)
-        case 3: bytes.removeSubrange(position..<min(bytes.count, position + Int(random.below(40))))
-        default:
-            let donor = sources[Int(random.below(UInt64(sources.count)))]
-            let from = Int(random.below(UInt64(donor.count)))
-            let piece = donor[from..<min(donor.count, from + Int(random.below(60)) + 1)]
-            bytes.replaceSubrange(position..<min(bytes.count, position + piece.count), with: piece)
         }
     }
 }

@@ -1,4 +1,5 @@
 import FabricCore
+import FabricTestSupport
 import Simulator
 import Testing
 
@@ -93,11 +94,27 @@ private func busy(seed: UInt64, recording: Trace.Recording = Trace.Recording(), 
     @Test func `a trace file reads back as it was written, and refuses what is not one`() throws {
         let world = busy(seed: 6, recording: Trace.Recording(checkpointInterval: 50, entries: 0..<300))
         var file = TraceFile(world.trace)
+        file.entries[1].text = "\u{301}\r\n joins the space before it"
         file.entries[0].text = "two\nlines \\ and n\\n é"
         #expect(try TraceFile(decoding: file.encode()) == file)
         for text in ["", "rap-trace 2", "rap-trace 1\nC 1", "rap-trace 1\nE 1 2 3 99 5 6 ", "rap-trace 1\nC 1 xyz"] {
             #expect(throws: TraceFileError.self) { try TraceFile(decoding: text) }
         }
+    }
+
+    @Test func `no trace file makes its reader trap, and what is accepted reads back`() throws {
+        let world = busy(seed: 6, recording: Trace.Recording(checkpointInterval: 50, entries: 0..<40))
+        let whole = Array(TraceFile(world.trace).encode().utf8)
+        let lines = whole.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { Array($0) }
+        let few = Array(lines[..<6].joined(separator: [UInt8(ascii: "\n")]))
+        let words = ["\n", " ", "C ", "E ", "-1", "18446744073709551616", "9223372036854775807", "\\", "\\n"]
+        var accepted = 0
+        try Fuzz.run(corpus: [whole, few], words: words.map { Array($0.utf8) }, seed: 1, iterations: 3_000) { bytes in
+            guard let file = try? TraceFile(decoding: String(decoding: bytes, as: UTF8.self)) else { return }
+            accepted += 1
+            #expect(try TraceFile(decoding: file.encode()) == file)
+        }
+        #expect(accepted > 20)
     }
 
     @Test("every bit of every input changes the hash", arguments: [0, 1, 7, 8, 9, 15, 16, 17, 31, 64])

@@ -2,18 +2,20 @@ internal import Glibc
 
 /// Runs a parser over many mutations of a corpus. Short by default; the environment makes it longer or replays:
 ///
-/// - `RAP_FUZZ_ITERATIONS`: how many inputs for each call (default: the call's own number);
+/// - `RAP_FUZZ_ITERATIONS`: how many inputs for each call (default: the call's own number), divided by the call's `cost`;
 /// - `RAP_FUZZ_SEED`: another seed than the call's, so that nightly runs see other inputs;
 /// - `RAP_FUZZ_LAST`: a file that gets each input before it is tried, so that a crash leaves its cause there.
 public enum Fuzz {
     /// Calls `body` with each member of the corpus, then with mutations of its members and now and then with noise.
-    /// A thrown error ends the run and is wrapped, so that it names the iteration and the input.
+    /// A thrown error ends the run and is wrapped, so that it names the iteration and the input. `words` are put into the
+    /// inputs, see `Mutator`; `cost` says how many times as long as a usual parser's one input takes.
     public static func run(
-        corpus: [[UInt8]], seed: UInt64, iterations: Int, _ body: ([UInt8]) throws -> Void
+        corpus: [[UInt8]], words: [[UInt8]] = [], cost: Int = 1, seed: UInt64, iterations: Int,
+        _ body: ([UInt8]) throws -> Void
     ) throws(FuzzFailure) {
         precondition(!corpus.isEmpty, "a fuzz run starts from a corpus")
         let seed = number("RAP_FUZZ_SEED").map(UInt64.init) ?? seed
-        let total = number("RAP_FUZZ_ITERATIONS") ?? iterations
+        let total = number("RAP_FUZZ_ITERATIONS").map { max(1, $0 / cost) } ?? iterations
         let mutator = Mutator(seed: seed)
         for (index, input) in corpus.enumerated() {
             try attempt(input, seed: seed, iteration: index - corpus.count, body)
@@ -22,7 +24,7 @@ public enum Fuzz {
             let input =
                 mutator.below(32) == 0
                 ? mutator.noise(maximumCount: 512)
-                : mutator.mutate(corpus[mutator.below(corpus.count)], corpus: corpus)
+                : mutator.mutate(corpus[mutator.below(corpus.count)], corpus: corpus, words: words)
             try attempt(input, seed: seed, iteration: iteration, body)
         }
     }

@@ -20,10 +20,19 @@ public struct Mutator {
 
     public init(seed: UInt64) { random = SeededRandom(seed: seed, stream: "mutator") }
 
-    /// A mutation of `input`; splices take the other half from `corpus`.
-    public func mutate(_ input: [UInt8], corpus: [[UInt8]]) -> [UInt8] {
+    /// A mutation of `input`; splices take the other half from `corpus`. With `words`, such as a language's keywords, half
+    /// of the mutations put in one of them instead, in the place of a few bytes or between two.
+    public func mutate(_ input: [UInt8], corpus: [[UInt8]], words: [[UInt8]] = []) -> [UInt8] {
         var bytes = input
-        for _ in 0...below(4) { apply(to: &bytes, corpus: corpus) }
+        for _ in 0...below(4) {
+            if !words.isEmpty, below(2) == 0 {
+                let start = below(bytes.count + 1)
+                let end = min(bytes.count, start + below(8))
+                bytes.replaceSubrange(start..<end, with: words[below(words.count)])
+            } else {
+                apply(to: &bytes, corpus: corpus)
+            }
+        }
         if bytes.count > Mutator.maximumLength { bytes.removeLast(bytes.count - Mutator.maximumLength) }
         return bytes
     }
