@@ -5,7 +5,7 @@ internal import FabricScenario
 extension ScenarioRun {
     func perform(_ fault: HostFault) {
         switch fault {
-        case .kill(let set): for host in hosts(set) { world.crash(host, .process) }
+        case .kill(let set): for host in hosts(set) { bringDown(host, .process) }
         case .pause(let set): for host in hosts(set) { world.pause(host) }
         case .suspend(let set): for host in hosts(set) { world.suspend(host) }
         case .resume(let set): for host in hosts(set) { world.resume(host) }
@@ -22,8 +22,14 @@ extension ScenarioRun {
         case .restoreControl(let name): control.restore(name)
         case .dnsAnswers(let nodes, let answer): tell(nodes, answer)
         case .moveControl: moveControl()
-        case .crashAt(let set, let point): for host in hosts(set) { world.armCrash(host, point) }
+        case .crashAt(let set, let point): for host in hosts(set) { world.armCrash(host, point, ofTimeline: true) }
         }
+    }
+
+    /// Until a step starts it; also when a crash at a boundary keeps it down just now.
+    func bringDown(_ host: HostID, _ kind: CrashKind) {
+        world.callOffComeback(host)
+        world.crash(host, kind)
     }
 
     func hosts(_ set: EndpointSet) -> [HostID] {

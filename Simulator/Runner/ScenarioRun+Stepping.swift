@@ -23,6 +23,11 @@ extension ScenarioRun {
             case .stopped: return
             case .stuck(let host):
                 world.note(host, "time does not advance")
+                let time = Span(.milliseconds(elapsed.nanoseconds / 1_000_000))
+                let last = host.map { world.name(of: $0) } ?? "the world"
+                standstill =
+                    "time stands still at \(time): more than \(world.eventsPerInstantLimit) events at one instant, the "
+                    + "last for \(last); what was to come after did not take place"
                 isOver = true
                 return
             }

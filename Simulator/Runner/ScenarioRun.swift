@@ -56,7 +56,10 @@ public final class ScenarioRun {
     /// What went wrong beyond broken expectations: the scenario could not be carried out as written.
     public var troubles: [String] {
         (control.failure.map { [$0] } ?? []) + person.refusals.map { "operator: \($0)" } + control.idleCaptures
+            + (standstill.map { [$0] } ?? [])
     }
+    /// Why the run did not come to its end: time stood still.
+    var standstill: String?
 
     public init(plan: Plan, recording: Trace.Recording = Trace.Recording()) {
         self.plan = plan
@@ -196,9 +199,9 @@ public final class ScenarioRun {
             for link in links {
                 world.network.setLink(between: places[link.a], and: places[link.b], LinkProfile(link.link))
             }
-        case .crash(let nodes): for node in nodes { world.crash(agents[node].host, .power) }
+        case .crash(let nodes): for node in nodes { bringDown(agents[node].host, .power) }
         case .restart(let nodes): for node in nodes { world.start(agents[node].host, at: world.now) }
-        case .stopControl: world.crash(control.host, .power)
+        case .stopControl: bringDown(control.host, .power)
         case .startControl: world.start(control.host, at: world.now)
         case .moveClock(let set, let step):
             for node in set.nodes { world.jumpWallClock(agents[node].host, by: step) }

@@ -32,6 +32,8 @@ final class SimulationView: WorldView {
 
     private struct ControlRecords {
         var readAt: Instant?
+        /// Of the control plane's disk.
+        var changes: UInt64?
         var online: [Bool]
         var requests: [Int]
         var nodes: [Int]
@@ -143,10 +145,13 @@ final class SimulationView: WorldView {
         return records.audit[event]
     }
 
-    /// Reads the control plane's records once per moment; while it is down, what was read last stands.
+    /// Reads the control plane's records once per moment, when they may have changed; while it is down, what was read last
+    /// stands.
     private func refreshRecords() {
         guard records.readAt != world.now else { return }
         records.readAt = world.now
+        guard let changes = control.recordChanges, changes != records.changes else { return }
+        records.changes = changes
         func counted(_ sql: String) -> [(String, Int)]? {
             control.query(sql)?.compactMap { row in
                 guard let name = try? row.text("name"), let count = try? row.integer("count") else { return nil }
@@ -198,6 +203,8 @@ final class SimulationView: WorldView {
     }
 
     var controlIsUp: Bool { world.isRunning(control.host) }
+
+    func awaitsCrash(_ node: Int) -> Bool { world.awaitsCrash(agents[node].host) }
 
     func certificate(of node: Int) -> CertificateView? {
         guard let validity = agents[node].agent?.certificateValidity else { return nil }

@@ -63,13 +63,13 @@ public enum Sweep {
     ) -> (Outcome, Verdict) {
         let run = ScenarioRun(plan: plan)
         // From the very start, as the boundaries were counted.
-        run.world.armCrash(run.hosts(component.set)[0], point)
+        run.world.armCrash(run.hosts(component.set)[0], point, ofTimeline: false)
         let verdict = run.run { _ in }
         return (outcome(point.nth, verdict, run), verdict)
     }
 
     private static func outcome(_ number: Int, _ verdict: Verdict, _ run: ScenarioRun) -> Outcome {
-        let broken = verdict.expectations.filter { $0.outcome != .held }.map { result in
+        let broken = verdict.expectations.filter { !$0.isGood }.map { result in
             result.name + (result.why.map { " — \($0)" } ?? "")
         }
         return Outcome(number: number, held: verdict.held && run.troubles.isEmpty, broken: broken + run.troubles)

@@ -14,13 +14,13 @@ enum EventKind: UInt8 {
     case timer
     /// A slow host is done with an event; `payload` is its hold's generation.
     case service
-    /// A host boots.
+    /// A host boots; `payload` is the number of its coming up by itself, or 0.
     case boot
     /// A step of the scenario; `payload` is the slot of its closure.
     case action
 
     private static let names = [
-        "wake", "datagram", "stream packet", "stream timer", "disk completion", "timer", "boot", "action",
+        "wake", "datagram", "stream packet", "stream timer", "disk completion", "timer", "service", "boot", "action",
     ]
     var name: String { EventKind.names[Int(rawValue)] }
 }

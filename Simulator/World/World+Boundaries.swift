@@ -14,23 +14,49 @@ final class BoundaryWatch {
     struct Armed {
         var point: CrashPoint
         var remaining: Int
+        /// A step of the scenario armed it, so that the host is in a fault as long as it waits.
+        var isOfTimeline: Bool
     }
 
     var armed: [Armed] = []
     var isRecording = false
     var passed: [PassedBoundary] = []
     /// The power has failed in the midst of a call; the host goes down when the call is over.
-    var due: CrashPoint?
+    var due: Armed?
+    /// Of each coming up that a crash at a boundary has made; the one before is called off by the next.
+    var comebacks: UInt64 = 0
+    /// World time until which a crash of the timeline keeps the host down.
+    var faultyUntil = Instant.zero
 }
 
 extension World {
     /// Boundaries that are recorded of one host; the rest are counted only.
     public static let maximumRecordedBoundaries = 1_000_000
 
-    /// Lets the host crash at a boundary, counted from now. Several may be armed.
-    public func armCrash(_ host: HostID, _ point: CrashPoint) {
+    /// Lets the host crash at a boundary, counted from now. Several may be armed. Those `ofTimeline` put it in a fault
+    /// (`awaitsCrash`).
+    public func armCrash(_ host: HostID, _ point: CrashPoint, ofTimeline: Bool) {
         let watch = watch(host.index)
-        watch.armed.append(BoundaryWatch.Armed(point: point, remaining: max(1, point.nth)))
+        watch.armed.append(
+            BoundaryWatch.Armed(point: point, remaining: max(1, point.nth), isOfTimeline: ofTimeline))
+    }
+
+    /// Whether a crash of the timeline is armed, or keeps the host down.
+    func awaitsCrash(_ host: HostID) -> Bool {
+        guard isWatched(host), let watch = watches[host.index] else { return false }
+        return watch.due?.isOfTimeline == true || watch.armed.contains { $0.isOfTimeline } || now < watch.faultyUntil
+    }
+
+    /// A host that a crash at a boundary has brought down does not come up by itself any more.
+    func callOffComeback(_ host: HostID) {
+        guard let watch = watches[host.index] else { return }
+        watch.comebacks += 1
+        watch.faultyUntil = .zero
+    }
+
+    /// Whether the coming up of this number still stands; 0 for a start that somebody asked for.
+    func isComebackDue(_ host: Int, _ number: UInt64) -> Bool {
+        number == 0 || watches[host].map { $0.comebacks == number } ?? true
     }
 
     /// Keeps a list of the boundaries that the host passes from now on.
@@ -53,8 +79,8 @@ extension World {
 
     /// The host's component stands at a boundary. True when the host has crashed: the caller returns and does no more.
     func pass(_ boundary: CrashBoundary, of host: HostID, _ detail: @autoclosure () -> String) -> Bool {
-        guard isWatched(host), let point = count(boundary, host, detail()) else { return false }
-        fall(host, point)
+        guard isWatched(host), let armed = count(boundary, host, detail()) else { return false }
+        fall(host, armed)
         return true
     }
 
@@ -69,14 +95,14 @@ extension World {
 
     /// The call is over. True when the host has crashed in it.
     func crashIfDue(_ host: HostID) -> Bool {
-        guard isWatched(host), let watch = watches[host.index], let point = watch.due else { return false }
+        guard isWatched(host), let watch = watches[host.index], let armed = watch.due else { return false }
         watch.due = nil
-        fall(host, point)
+        fall(host, armed)
         return true
     }
 
     /// The first point that falls due here, if any does.
-    private func count(_ boundary: CrashBoundary, _ host: HostID, _ detail: String) -> CrashPoint? {
+    private func count(_ boundary: CrashBoundary, _ host: HostID, _ detail: String) -> BoundaryWatch.Armed? {
         guard isRunning(host), let watch = watches[host.index] else { return nil }
         if watch.isRecording, watch.passed.count < World.maximumRecordedBoundaries {
             watch.passed.append(PassedBoundary(boundary: boundary, time: now, detail: detail))
@@ -88,11 +114,15 @@ extension World {
             let index = watch.armed.firstIndex(where: { $0.remaining <= 0 && $0.point.boundary.covers(boundary) })
         else { return nil }
         note(host, "crash at \(boundary.rawValue): \(detail)")
-        return watch.armed.remove(at: index).point
+        return watch.armed.remove(at: index)
     }
 
-    private func fall(_ host: HostID, _ point: CrashPoint) {
-        crash(host, point.powerFails ? .power : .process)
-        start(host, at: now + point.downFor)
+    private func fall(_ host: HostID, _ armed: BoundaryWatch.Armed) {
+        let watch = watch(host.index)
+        let end = now + armed.point.downFor
+        crash(host, armed.point.powerFails ? .power : .process)
+        watch.comebacks += 1
+        if armed.isOfTimeline { watch.faultyUntil = end }
+        start(host, at: end, comeback: watch.comebacks)
     }
 }

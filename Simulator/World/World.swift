@@ -25,6 +25,8 @@ public enum RunOutcome: Hashable, Sendable {
 public final class World {
     public static let maximumHosts = 100_000
     public static let maximumEventsPerInstant: UInt64 = 5_000_000
+    /// Beyond this `run` gives up.
+    var eventsPerInstantLimit = World.maximumEventsPerInstant
 
     struct HostRecord {
         var object: any SimulatedHost
@@ -148,7 +150,7 @@ public final class World {
                 progress.pointee.eventsAtInstant = 0
             }
             progress.pointee.eventsAtInstant &+= 1
-            if progress.pointee.eventsAtInstant > World.maximumEventsPerInstant {
+            if progress.pointee.eventsAtInstant > eventsPerInstantLimit {
                 return .stuck(event.host >= 0 ? HostID(index: Int(event.host)) : nil)
             }
             if let journal { journal.popped(event.sequence, isDatagram: event.kind == .datagram) }
@@ -189,7 +191,7 @@ public final class World {
             guard hosts[host].running, hosts[host].boot == event.boot else { return false }
             trace.record(.timer, host: event.host, at: event.time, event.payload)
             tell(host, .timer(token: event.payload))
-        case .boot: return startNow(host)
+        case .boot: return startNow(host, comeback: event.payload)
         case .action:
             let slot = Int(event.payload)
             guard let action = actions[slot] else { return false }
@@ -309,13 +311,17 @@ public final class World {
     public func clock(of host: HostID) -> VirtualClock { hosts[host.index].clock }
 
     /// Boots the host at a world time; a host that runs by then is left alone.
-    public func start(_ host: HostID, at time: Instant) {
-        queue.push(time: max(time.nanoseconds, nowNanoseconds), kind: .boot, host: Int32(host.index))
+    public func start(_ host: HostID, at time: Instant) { start(host, at: time, comeback: 0) }
+
+    /// `comeback`: see `isComebackDue`.
+    func start(_ host: HostID, at time: Instant, comeback: UInt64) {
+        queue.push(
+            time: max(time.nanoseconds, nowNanoseconds), kind: .boot, host: Int32(host.index), payload: comeback)
     }
 
-    private func startNow(_ host: Int) -> Bool {
+    private func startNow(_ host: Int, comeback: UInt64) -> Bool {
         let record = hosts + host
-        guard !record.pointee.running else { return false }
+        guard !record.pointee.running, isComebackDue(host, comeback) else { return false }
         record.pointee.running = true
         record.pointee.boot &+= 1
         if record.pointee.powerWasOff {

@@ -28,19 +28,23 @@ struct ConditionEvaluator: Sendable {
     }
 
     /// What follows is judged at this time, among those of `core` that are in no fault then.
-    mutating func look(at time: Duration, core nodes: [Int]?) {
+    mutating func look(_ view: some WorldView, at time: Duration, core nodes: [Int]?) {
         self.time = time
-        guard let nodes, let faults else {
+        guard let nodes else {
             core = nil
             return
         }
         var members = [Bool](repeating: false, count: plan.nodes.count)
-        for node in nodes where !faults.isInFault(node, at: time) { members[node] = true }
+        for node in nodes where !isInFault(node, view) { members[node] = true }
         core = members
     }
 
     /// A core of which nothing is left proves nothing.
-    private var coreIsEmpty: Bool { core.map { !$0.contains(true) } ?? false }
+    var coreIsEmpty: Bool { core.map { !$0.contains(true) } ?? false }
+
+    private func isInFault(_ node: Int, _ view: some WorldView) -> Bool {
+        faults?.isInFault(node, at: time) ?? false || view.awaitsCrash(node)
+    }
 
     @inline(__always)
     private func isJudged(_ node: Int) -> Bool { core.map { $0[node] } ?? true }
@@ -169,7 +173,7 @@ struct ConditionEvaluator: Sendable {
             return age.map { certificate.age <= $0 } ?? true && left.map { certificate.left >= $0 } ?? true
         case .clockOffset(let limit): return view.clockOffset(of: node).magnitude <= limit
         case .sessionAge(let limit): return oldestSession(node, view).map { $0 <= limit } ?? true
-        case .inFault: return faults?.isInFault(node, at: time) ?? false
+        case .inFault: return isInFault(node, view)
         case .refused(let reason):
             if case .refused(let code) = view.phase(of: node) { return code == reason.rawValue }
             return false

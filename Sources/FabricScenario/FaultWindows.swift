@@ -2,11 +2,11 @@ internal import FabricCore
 
 /// When which node is in a fault, read off the timeline: what a healthy core is judged by.
 ///
-/// In a fault are: a node that is crashed, paused, asleep or slow, or whose disk has a fault, or that is to crash at a
-/// boundary, which may be any time; whoever a swizzle may cut off, all the while; of a partition, also one of UDP or TCP
+/// In a fault are: a node that is crashed, paused, asleep or slow, or whose disk has a fault; whoever a swizzle may cut off, all the while; of a partition, also one of UDP or TCP
 /// alone, the side that is cut from the control plane, and when that is on neither
 /// side, the smaller one (the first of two equal ones). Changed links and moved clocks are no faults in this sense: the
-/// fabric must stand them. A node that is not switched on yet is in no fault.
+/// fabric must stand them. A node that is not switched on yet is in no fault. When a crash at a boundary is over, only the
+/// run knows: `WorldView.awaitsCrash`.
 public struct FaultWindows: Sendable {
     /// By node: (from, until), half open.
     private var windows: [[(from: Duration, until: Duration)]]
@@ -26,22 +26,24 @@ public struct FaultWindows: Sendable {
             open.removeAll { $0.nodes.isEmpty }
         }
         var found = windows.map { $0.map { ($0.from, $0.until) } }
-        // Crashes have the key -1, other faults of hosts those of `window`, partitions their own.
+        // Faults of hosts have the keys of `HostKey`, partitions their own numbers.
         for step in plan.steps {
             switch step.action {
             case .crash(let nodes):
                 // A pause ends with its process.
-                close([-2], nodes, step.time, &found)
-                open.append((-1, nodes, step.time))
-            case .restart(let nodes): close([-1], nodes, step.time, &found)
+                close([HostKey.stopped], nodes, step.time, &found)
+                open.append((HostKey.down, nodes, step.time))
+            case .restart(let nodes): close([HostKey.down], nodes, step.time, &found)
             case .cut(let partition): open.append((partition.id, Self.cutOff(partition, plan), step.time))
             case .swizzle(let swizzle):
                 open.append((swizzle.id, Self.cutOff(swizzle.target, plan), step.time))
                 ends[swizzle.id] = step.time + swizzle.duration
             case .heal(let ids): close(ids, nil, step.time, &found)
             case .hostFault(let fault):
-                guard let (key, nodes, begins) = Self.window(fault) else { break }
-                if begins { open.append((key, nodes, step.time)) } else { close([key], nodes, step.time, &found) }
+                if case .kill(let set) = fault { close([HostKey.stopped], set.nodes, step.time, &found) }
+                for (key, nodes, begins) in Self.windows(fault) {
+                    if begins { open.append((key, nodes, step.time)) } else { close([key], nodes, step.time, &found) }
+                }
             default: break
             }
         }
@@ -52,16 +54,36 @@ public struct FaultWindows: Sendable {
         windows = found.map { $0.map { (from: $0.0, until: $0.1) } }
     }
 
-    /// What a fault of hosts begins or ends, by a key of its own; nil for what the fabric must stand.
-    private static func window(_ fault: HostFault) -> (key: Int, nodes: [Int], begins: Bool)? {
+    /// What ends together; below zero, where no partition has its number.
+    private enum HostKey {
+        static let down = -1
+        static let stopped = -2
+        static let slow = -3
+
+        /// Each property of a disk is set right by itself.
+        static func disk(_ setting: DiskSetting) -> Int {
+            switch setting {
+            case .room: -10
+            case .readErrors: -11
+            case .writeErrors: -12
+            case .syncErrors: -13
+            case .lostSyncs: -14
+            case .tornWrites: -15
+            case .bitRot: -16
+            case .syncTime: -17
+            }
+        }
+    }
+
+    /// What a fault of hosts begins or ends, by its keys; empty for what the fabric must stand, and for what the run knows.
+    private static func windows(_ fault: HostFault) -> [(key: Int, nodes: [Int], begins: Bool)] {
         switch fault {
-        case .kill(let set): (-1, set.nodes, true)
-        case .pause(let set), .suspend(let set): (-2, set.nodes, true)
-        case .resume(let set): (-2, set.nodes, false)
-        case .slowProcessor(let set, let cost): (-3, set.nodes, cost > .zero)
-        case .disk(let set, let settings): (-4, set.nodes, settings.contains { $0 != $0.mended })
-        case .crashAt(let set, _): (-5, set.nodes, true)
-        case .drift, .bitRot, .database, .backUpControl, .restoreControl, .dnsAnswers, .moveControl: nil
+        case .kill(let set): [(HostKey.down, set.nodes, true)]
+        case .pause(let set), .suspend(let set): [(HostKey.stopped, set.nodes, true)]
+        case .resume(let set): [(HostKey.stopped, set.nodes, false)]
+        case .slowProcessor(let set, let cost): [(HostKey.slow, set.nodes, cost > .zero)]
+        case .disk(let set, let settings): settings.map { (HostKey.disk($0), set.nodes, $0 != $0.mended) }
+        case .crashAt, .drift, .bitRot, .database, .backUpControl, .restoreControl, .dnsAnswers, .moveControl: []
         }
     }
 

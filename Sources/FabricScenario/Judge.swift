@@ -76,7 +76,7 @@ public struct Judge: Sendable {
 
     private mutating func judge(_ index: Int, _ view: some WorldView, _ time: Duration) {
         let expectation = plan.expectations[index]
-        if time >= expectation.window.start { evaluator.look(at: time, core: expectation.core) }
+        if time >= expectation.window.start { evaluator.look(view, at: time, core: expectation.core) }
         switch expectation.window {
         case .at(let moment):
             guard time >= moment else { return }
@@ -93,6 +93,7 @@ public struct Judge: Sendable {
             guard time >= from else { return }
             if time > until, states[index].observed { return settle(index, time) }
             states[index].observed = true
+            if evaluator.coreIsEmpty { return fail(index, view, time) }
             if evaluator.holds(expectation.condition, view) {
                 return fail(index, view, time, "this holds: " + PlanText(plan).condition(expectation.condition))
             }

@@ -127,7 +127,12 @@ extension Planner {
                 refuse(entry, "“of” holds a condition about nodes, such as { enrolled: all }")
                 return .all([])
             }
-            return .count(of, range(entry.value.range, entry.position))
+            let range = range(entry.value.range, entry.position)
+            if range.minimum > of.nodes.count {
+                let nodes = of.nodes.count == 1 ? "one node" : "\(of.nodes.count) nodes"
+                refuse(entry, "of \(nodes) it can't be true of \(range.minimum); ask for \(of.nodes.count) at most")
+            }
+            return .count(of, range)
         case .reaches(let entry):
             if case .text("policy") = entry.to.form { return each(entry.from, .reachesPolicy) }
             return each(entry.from, .reaches(select(entry.to)))

@@ -21,6 +21,8 @@ public protocol WorldView {
     /// The version of the newest snapshot that the control plane has made for the node; 0 before there is one.
     func issuedSnapshotVersion(of node: Int) -> Int64
     var controlIsUp: Bool { get }
+    /// Whether a `crash-at` step holds the node: it waits for its boundary, or is down and comes up by itself.
+    func awaitsCrash(_ node: Int) -> Bool
     /// Nil for a node without a certificate, or on a host that can't tell (its plans are refused).
     func certificate(of node: Int) -> CertificateView?
     /// The wall clock less the true time.
@@ -33,6 +35,7 @@ public protocol WorldView {
 extension WorldView {
     public func issuedSnapshotVersion(of node: Int) -> Int64 { 0 }
     public var controlIsUp: Bool { false }
+    public func awaitsCrash(_ node: Int) -> Bool { false }
     public func certificate(of node: Int) -> CertificateView? { nil }
     public func clockOffset(of node: Int) -> Duration { .zero }
     public func sessionAge(_ index: Int, of node: Int) -> Duration? { nil }

@@ -114,6 +114,53 @@ import Testing
         }
     }
 
+    @Test func `never breaks, too, when nobody is left in its core`() throws {
+        var (judge, world) = try judge(
+            "- never: { control: down }\n  core: { nodes: edge-2 }", steps: crash)
+        judge.observe(world, at: .seconds(9))
+        #expect(result(judge).outcome == .notReached)
+        judge.observe(world, at: .seconds(10))
+        #expect(result(judge).outcome == .broken && result(judge).why == "no node of the core is without a fault")
+    }
+
+    /// Whether `edge-2` is in a fault at these seconds.
+    private func faults(_ steps: String, _ seconds: [Int64]) throws -> [Bool] {
+        let windows = FaultWindows(try plan(with(steps)))
+        return seconds.map { windows.isInFault(1, at: .seconds($0)) }
+    }
+
+    @Test func `each fault of a disk has its own end`() throws {
+        let steps =
+            "- at: 10s\n  disk: { nodes: edge-2, room: 0B, for: 10s }\n"
+            + "- at: 15s\n  disk: { nodes: edge-2, write-errors: 100%, for: 30s }"
+        #expect(try faults(steps, [9, 10, 20, 44, 45]) == [false, true, true, true, false])
+    }
+
+    @Test func `a pause ends with its process, however that ends`() throws {
+        for kind in ["process", "power"] {
+            let steps =
+                "- at: 10s\n  pause: { nodes: edge-2 }\n"
+                + "- at: 20s\n  crash: { nodes: edge-2, kind: \(kind), for: 10s }"
+            #expect(try faults(steps, [10, 20, 29, 30]) == [true, true, true, false], "\(kind)")
+        }
+    }
+
+    @Test func `who waits for a crash at a boundary is in a fault until the run says that it is over`() throws {
+        let step = "- at: 10s\n  crash-at: { nodes: edge-2 }"
+        var (judge, world) = try judge("- always: { enrolled: all }\n  core: healthy\n  from: 11s", steps: step)
+        world.phases[1] = .off
+        world.awaitsCrash = [1]
+        judge.observe(world, at: .seconds(11))
+        #expect(result(judge).outcome == .notReached)
+        world.awaitsCrash = []
+        judge.observe(world, at: .seconds(12))
+        #expect(result(judge).why == "1 of 5 nodes: edge-2 (off)")
+        (judge, world) = try self.judge("- at: 11s\n  that: { in-fault: edge-2 }", steps: step)
+        world.awaitsCrash = [1]
+        judge.observe(world, at: .seconds(11))
+        #expect(judge.verdict().held)
+    }
+
     @Test func `of a partition the side without the control plane is in a fault, else the smaller one`() throws {
         func faulty(_ step: String) throws -> [String] {
             let plan = try plan(with("- at: 10s\n  label: cut\n  partition: \(step)"))
@@ -144,6 +191,10 @@ import Testing
         #expect(refusal(with(expect: "- at: 5s\n  required: true\n  that: { enrolled: all }")).contains("sometimes"))
         #expect(
             refusal(with(expect: "- at: 5s\n  that: { count: { of: { control: up }, count: 1 } }")).contains("nodes"))
+        for range in ["at-least: 6", "count: 6", "at-least: 6, at-most: 7"] {
+            let said = refusal(with(expect: "- at: 5s\n  that: { count: { of: { enrolled: all }, \(range) } }"))
+            #expect(said.hasPrefix("f.yaml:17:") && said.contains("5 nodes") && said.contains("ask for 5"), "\(said)")
+        }
         #expect(refusal(with(expect: "- at: 5s\n  that: { reachable: { from: all, to: all } }")).contains("at-least"))
         #expect(refusal(with(expect: "- at: 5s\n  that: { certificate: { nodes: all } }")).contains("age-at-most"))
         #expect(refusal(with(expect: "- at: 5s\n  that: { phase: { nodes: all, is: activ } }")).contains("active"))

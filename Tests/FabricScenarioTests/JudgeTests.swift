@@ -16,6 +16,7 @@ final class FakeWorld: WorldView {
     var snapshots: [Int64]
     var issued: [Int64]
     var controlIsUp = true
+    var awaitsCrash: Set<Int> = []
     var certificates: [CertificateView?]
     var clockOffsets: [Duration]
     var ages: [Duration]
@@ -35,6 +36,7 @@ final class FakeWorld: WorldView {
         ages = Array(repeating: .seconds(100), count: nodes)
     }
 
+    func awaitsCrash(_ node: Int) -> Bool { awaitsCrash.contains(node) }
     func snapshotVersion(of node: Int) -> Int64 { snapshots[node] }
     func issuedSnapshotVersion(of node: Int) -> Int64 { issued[node] }
     func certificate(of node: Int) -> CertificateView? { certificates[node] }

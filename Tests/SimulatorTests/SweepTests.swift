@@ -27,13 +27,23 @@ private let joiner = HostID(index: 4)
         let run = ScenarioRun(plan: plan)
         run.world.recordBoundaries(of: joiner)
         run.world.armCrash(
-            joiner, CrashPoint(boundary: .send, nth: 1, powerFails: true, downFor: .seconds(3)))
+            joiner, CrashPoint(boundary: .send, nth: 1, powerFails: true, downFor: .seconds(3)), ofTimeline: false)
         _ = run.run { _ in }
         let passed = run.world.passedBoundaries(of: joiner)
         #expect(passed[asked].boundary == .send)
         // The request did not leave: the next life begins with its own writes, and asks later.
         #expect(passed[asked + 1].boundary == .persist)
         #expect(passed[asked + 1].time - passed[asked].time == .seconds(3))
+    }
+
+    @Test func `a rare state that a run does not reach is no boundary's fault`() throws {
+        var plan = try plan()
+        plan.expectations = [plan.expectations[0]]
+        plan.expectations[0].window = .sometimes(from: .zero, until: .seconds(1), required: false)
+        plan.expectations[0].condition = .controlUp(false)
+        #expect(Sweep.points(plan, of: .node(2), .persist).outcome.broken == [])
+        plan.expectations[0].window = .sometimes(from: .zero, until: .seconds(1), required: true)
+        #expect(Sweep.points(plan, of: .node(2), .persist).outcome.broken.count == 1)
     }
 
     @Test(arguments: [
