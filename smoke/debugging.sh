@@ -23,6 +23,14 @@ fail() {
     exit 1
 }
 
+# ---------------------------------------------------------------- files
+# What an option names is written, not replaced; a link stands for a device, which a run as root could take away.
+ln -s kept.html "$work/link.html"
+"$bin/rap-sim" run Scenarios/two-sites.yaml --quiet --report "$work/link.html" >"$work/output" 2>&1 || fail "a run of two-sites"
+{ [ -L "$work/link.html" ] && [ -s "$work/kept.html" ]; } || fail "--report replaced a link by a file"
+[ ! -c /dev/full ] || ! "$bin/rap-sim" run Scenarios/two-sites.yaml --quiet --report /dev/full >"$work/output" 2>&1 ||
+    fail "a report that could not be written went unnoticed"
+
 # ---------------------------------------------------------------- the tutorial's commands
 # A block of its shell commands is followed by what they print, of which the lines that stand there must come.
 page=docs/debugging.md

@@ -100,7 +100,7 @@ final class OutputFiles {
         }
     }
 
-    private func open(_ path: String, mode: Int = 0o644) throws -> BufferedFile {
+    private func open(_ path: String, mode: mode_t = 0o644) throws -> BufferedFile {
         guard let file = BufferedFile(path, mode: mode) else {
             complain("\(path) can't be written")
             throw ExitCode(2)
@@ -117,13 +117,15 @@ final class BufferedFile {
     private var buffer: [UInt8] = []
     private var hasFailed = false
 
-    init?(_ path: String, mode: Int) {
-        guard
-            FileManager.default.createFile(atPath: path, contents: nil, attributes: [.posixPermissions: mode]),
-            let handle = FileHandle(forWritingAtPath: path)
-        else { return nil }
+    /// What is at `path` is written, not replaced: a link stays one, and a device or a pipe gets the bytes.
+    init?(_ path: String, mode: mode_t) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+        guard descriptor >= 0 else { return nil }
+        var status = stat()
+        // A file that was there before may be open to more people than what it is to hold.
+        if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG { _ = fchmod(descriptor, mode) }
         self.path = path
-        self.handle = handle
+        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 
     func write(_ bytes: [UInt8]) {

@@ -43,10 +43,11 @@ struct Shrink: ParsableCommand {
                 # Replay: rap-sim run \(PlanText.comment(out))
 
                 """
-            guard
-                FileManager.default.createFile(
-                    atPath: out, contents: Data((head + YAMLWriter.text(found.document)).utf8))
-            else { throw SearchFailure(description: "\(out) can't be written; name another --out") }
+            let written = BufferedFile(out, mode: 0o644)
+            written?.write(Array((head + YAMLWriter.text(found.document)).utf8))
+            guard written?.close() == true else {
+                throw SearchFailure(description: "\(out) can't be written; name another --out")
+            }
             print("before    \(found.sizeBefore)")
             print("after     \(found.sizeAfter)")
             print("fails     \(found.shape.expectation)")
