@@ -8,6 +8,7 @@ extension ParsableCommand {
     /// Status 0: done as asked, or help was. 1: it failed. 2: wrong usage. Others are those of an `ExitCode` that the
     /// command throws, which prints nothing more. Errors go to standard error, with the program's name in front.
     public static func runAsProgram() -> Never {
+        holdStandardDescriptors()
         do {
             var command = try parseAsRoot()
             try command.run()
@@ -26,8 +27,14 @@ extension ParsableCommand {
                 } else {
                     "\(name): \(error)"
                 }
-            (code == .success ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
+            let stream = code == .success ? FileHandle.standardOutput : .standardError
+            try? stream.write(contentsOf: Data((text + "\n").utf8))
             Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
         }
     }
+}
+
+/// A standard stream that was closed: the next file or socket would get its number, and what is printed would go there.
+private func holdStandardDescriptors() {
+    for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) == -1 { _ = open("/dev/null", O_RDWR) }
 }

@@ -109,7 +109,8 @@ struct Run: ParsableCommand {
             settings: ControlHostSettings(
                 listen: listen, names: names, control: control, database: postgres.map { .postgres($0) } ?? .sqlite),
             logger: logger)
-        FileHandle.standardOutput.write(Data("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))\n".utf8))
+        try? FileHandle.standardOutput.write(
+            contentsOf: Data("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))\n".utf8))
         try host.run()
     }
 }

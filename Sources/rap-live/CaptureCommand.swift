@@ -77,4 +77,4 @@ extension Capture {
 }
 
 /// One line on the standard output, at once: scripts wait for it.
-private func tell(_ line: String) { FileHandle.standardOutput.write(Data("\(line)\n".utf8)) }
+private func tell(_ line: String) { try? FileHandle.standardOutput.write(contentsOf: Data("\(line)\n".utf8)) }

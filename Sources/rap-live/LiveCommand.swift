@@ -39,7 +39,8 @@ struct Run: ParsableCommand {
             let isQuiet = quiet || json
             let options = LiveOptions(keep: keep, pcap: pcap)
             let report = try LiveRun(plan: plan, options: options) { if !isQuiet { say($0) } }.run()
-            FileHandle.standardOutput.write(Data(json ? try JSON.encode(report) + [10] : Array(report.text.utf8)))
+            try FileHandle.standardOutput.write(
+                contentsOf: Data(json ? JSON.encode(report) + [10] : Array(report.text.utf8)))
             if !report.held { throw ExitCode(1) }
         } catch let error as Interrupted {
             complain("ended by signal \(error.signal); everything was removed")
@@ -69,7 +70,7 @@ struct Clean: ParsableCommand {
     }
 }
 
-private func say(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+private func say(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data("\(text)\n".utf8)) }
 
 func complain(_ text: String) { say("rap-live: \(text)") }
 

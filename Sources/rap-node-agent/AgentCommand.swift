@@ -89,7 +89,7 @@ struct AgentCommand: ParsableCommand {
                 Logger.Level(rawValue: $0)
             }
             do { try AgentHost(settings: settings, logger: logger).run() } catch {
-                FileHandle.standardError.write(Data("rap-node-agent: \(error)\n".utf8))
+                try? FileHandle.standardError.write(contentsOf: Data("rap-node-agent: \(error)\n".utf8))
                 throw ExitCode(1)
             }
         }
@@ -151,12 +151,15 @@ struct AgentCommand: ParsableCommand {
         @Option(help: "The agent's state directory.") var state: String
 
         func run() throws {
+            let status: [UInt8]
             do {
-                FileHandle.standardOutput.write(Data(try StatusReader.read(path: state + ".sock") + [10]))
+                status = try StatusReader.read(path: state + ".sock")
             } catch {
-                FileHandle.standardError.write(Data("rap-node-agent: \(error); is the agent running?\n".utf8))
+                try? FileHandle.standardError.write(
+                    contentsOf: Data("rap-node-agent: \(error); is the agent running?\n".utf8))
                 throw ExitCode(1)
             }
+            try FileHandle.standardOutput.write(contentsOf: Data(status + [10]))
         }
     }
 
@@ -186,7 +189,8 @@ struct AgentCommand: ParsableCommand {
             } catch let error as ValidationError {
                 throw error
             } catch {
-                FileHandle.standardError.write(Data("rap-node-agent: \(error); is the agent running?\n".utf8))
+                try? FileHandle.standardError.write(
+                    contentsOf: Data("rap-node-agent: \(error); is the agent running?\n".utf8))
                 throw ExitCode(1)
             }
         }

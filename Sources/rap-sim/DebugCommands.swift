@@ -49,7 +49,7 @@ struct Debug: ParsableCommand {
         let session = DebugSession(plan)
         let isTerminal = isatty(STDIN_FILENO) == 1
         // At once, also into a pipe: who drives the session waits for it.
-        func say(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+        func say(_ text: String) { try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) }
         say("\(plan.name), \(plan.nodes.count) nodes, seed \(plan.seed); help lists the commands\n")
         while !session.isOver {
             if isTerminal { say("(debug) ") }

@@ -80,7 +80,8 @@ final class ShrinkSearch {
         ) { [unowned self] in answer($0, like: failure.shape) }
         shrinker.onProgress = { [unowned self] line in
             guard !isSilent else { return }
-            FileHandle.standardError.write(Data("\(SwarmSummary.text(elapsed)) s  \(runs) runs  \(line)\n".utf8))
+            try? FileHandle.standardError.write(
+                contentsOf: Data("\(SwarmSummary.text(elapsed)) s  \(runs) runs  \(line)\n".utf8))
         }
         let small = shrinker.run()
         return Found(

@@ -6,10 +6,10 @@ internal import FabricScenario
 internal import Foundation
 internal import Simulator
 
-func complain(_ text: String) { FileHandle.standardError.write(Data("rap-sim: \(text)\n".utf8)) }
+func complain(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data("rap-sim: \(text)\n".utf8)) }
 
 func printJSON(_ value: some Encodable) throws {
-    FileHandle.standardOutput.write(Data(try JSON.encode(value) + [10]))
+    try FileHandle.standardOutput.write(contentsOf: Data(JSON.encode(value) + [10]))
 }
 
 /// Reads and plans a scenario, with another seed or as a swarm seed draws it; what is wrong with the file is printed, with
@@ -24,7 +24,7 @@ func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws ->
         }
         return plan
     } catch let error as ScenarioError {
-        FileHandle.standardError.write(Data("\(error)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
         throw ExitCode(2)
     }
 }
@@ -43,7 +43,7 @@ func loadFile(_ file: String, seed: UInt64?, swarmSeed: UInt64?) throws -> Scena
         if let swarmSeed { return try scenario.drawn(seed: swarmSeed) }
         return try seed.map { try scenario.with(seed: $0) } ?? scenario
     } catch let error as ScenarioError {
-        FileHandle.standardError.write(Data("\(error)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
         throw ExitCode(2)
     } catch let error as InputFile.Unreadable {
         complain("\(error)")
@@ -115,5 +115,5 @@ final class ProgressDisplay {
 
     func finish() { if isTerminal { write("\r\u{1B}[K") } }
 
-    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    private func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }

@@ -52,7 +52,7 @@ final class SwarmDisplay {
         write(text + "\n")
     }
 
-    private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    private func write(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 }
 
 /// What a swarm has to say at its end; `--json` prints it as one object.

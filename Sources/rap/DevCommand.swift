@@ -33,7 +33,7 @@ struct DevCommand: ParsableCommand {
             let outcome = Outcome()
             Thread.detachNewThread {
                 do {
-                    FileHandle.standardOutput.write(Data(try Self.prepare(dir, operatorLogger).utf8))
+                    try FileHandle.standardOutput.write(contentsOf: Data(Self.prepare(dir, operatorLogger).utf8))
                 } catch {
                     outcome.fail(error)
                     stop()

@@ -48,7 +48,7 @@ struct GlobalOptions: ParsableArguments {
     /// Prints JSON when it is asked for, else what `text` makes.
     func show(_ value: some Encodable, _ text: () -> String) throws {
         let bytes = json ? try JSON.pretty(value) : Array((text() + "\n").utf8)
-        FileHandle.standardOutput.write(Data(bytes))
+        try FileHandle.standardOutput.write(contentsOf: Data(bytes))
     }
 }
 
