@@ -16,6 +16,10 @@ final class BoundaryWatch {
         var remaining: Int
         /// A step of the scenario armed it, so that the host is in a fault as long as it waits.
         var isOfTimeline: Bool
+        /// The last time at which it may fall.
+        var until: Instant?
+
+        func isOver(_ now: Instant) -> Bool { until.map { $0 < now } ?? false }
     }
 
     var armed: [Armed] = []
@@ -38,13 +42,16 @@ extension World {
     public func armCrash(_ host: HostID, _ point: CrashPoint, ofTimeline: Bool) {
         let watch = watch(host.index)
         watch.armed.append(
-            BoundaryWatch.Armed(point: point, remaining: max(1, point.nth), isOfTimeline: ofTimeline))
+            BoundaryWatch.Armed(
+                point: point, remaining: max(1, point.nth), isOfTimeline: ofTimeline,
+                until: point.within.map { now + $0 }))
     }
 
     /// Whether a crash of the timeline is armed, or keeps the host down.
     func awaitsCrash(_ host: HostID) -> Bool {
         guard isWatched(host), let watch = watches[host.index] else { return false }
-        return watch.due?.isOfTimeline == true || watch.armed.contains { $0.isOfTimeline } || now < watch.faultyUntil
+        if watch.due?.isOfTimeline == true || now < watch.faultyUntil { return true }
+        return watch.armed.contains { $0.isOfTimeline && !$0.isOver(now) }
     }
 
     /// A host that a crash at a boundary has brought down does not come up by itself any more.
@@ -107,6 +114,7 @@ extension World {
         if watch.isRecording, watch.passed.count < World.maximumRecordedBoundaries {
             watch.passed.append(PassedBoundary(boundary: boundary, time: now, detail: detail))
         }
+        watch.armed.removeAll { $0.isOver(now) }
         for index in watch.armed.indices where watch.armed[index].point.boundary.covers(boundary) {
             watch.armed[index].remaining -= 1
         }

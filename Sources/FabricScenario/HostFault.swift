@@ -91,12 +91,15 @@ public struct CrashPoint: Sendable, Hashable {
     /// Power, or only the process.
     public var powerFails: Bool
     public var downFor: Duration
+    /// What has not come by then, counted from the step, does not come any more; nil for however late.
+    public var within: Duration?
 
-    public init(boundary: CrashBoundary, nth: Int, powerFails: Bool, downFor: Duration) {
+    public init(boundary: CrashBoundary, nth: Int, powerFails: Bool, downFor: Duration, within: Duration? = nil) {
         self.boundary = boundary
         self.nth = nth
         self.powerFails = powerFails
         self.downFor = downFor
+        self.within = within
     }
 }
 

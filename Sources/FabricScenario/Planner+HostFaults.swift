@@ -14,6 +14,7 @@ extension Planner {
             liveCannot("machines sleep", step.position)
             return emit(.suspend(set), until: entry.duration, then: .resume(set), step, start)
         case .resume(let entry):
+            // What it ends has said that the live host can't.
             emit(.hostFault(.resume(endpoints(entry.nodes))), at: start, step)
             return start
         case .slowProcessor(let entry): return addSlowProcessor(entry, step, start)
@@ -155,7 +156,14 @@ extension Planner {
         if let located = entry.duration, !(Duration.zero...(.hours(24))).contains(down) {
             refuse(located, "“for” is from nothing to a day: how long the host is down")
         }
-        let point = CrashPoint(boundary: boundary, nth: nth, powerFails: entry.kind != .process, downFor: down)
+        if let within = entry.within {
+            if within.value.duration <= .zero { refuse(within, "“within” is a positive duration") }
+            let end = start + within.value.duration
+            if end > plan.duration { refuse(within, pastTheEnd(end)) }
+        }
+        let point = CrashPoint(
+            boundary: boundary, nth: nth, powerFails: entry.kind != .process, downFor: down,
+            within: entry.within?.value.duration)
         emit(.hostFault(.crashAt(set, point)), at: start, step)
         liveCannot("hosts crash between two actions", step.position)
         return start
@@ -245,6 +253,7 @@ extension PlanText {
         case .restoreControl(let name): return "restore-control: {name: \(name)}"
         case .crashAt(let set, let point):
             return "crash-at: {nodes: \(selector(set)), boundary: \(point.boundary), nth: \(point.nth), "
+                + (point.within.map { "within: \(Span($0)), " } ?? "")
                 + "kind: \(point.powerFails ? "power" : "process"), for: \(Span(point.downFor))}"
         case .dnsAnswers(let nodes, let answer):
             return "dns-lies: {nodes: \(selector(nodes)), answer: \(answer.rawValue)}"

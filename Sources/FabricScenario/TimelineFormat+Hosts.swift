@@ -130,10 +130,11 @@ struct CrashAtEntry: Decodable, Sendable {
     var boundary: Located<CrashBoundary>?
     var nth: Located<Int>?
     var kind: CrashForm?
+    var within: Located<Span>?
     var duration: Located<Span>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case nodes, boundary, nth, kind
+        case nodes, boundary, nth, kind, within
         case duration = "for"
     }
 }

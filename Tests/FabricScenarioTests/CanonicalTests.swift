@@ -43,7 +43,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
             + "- at: 5s\n  bit-rot: { nodes: control }",
         "- at: 3s\n  database: { failures: 100%, unknown-commits: 10%, transaction-time: 20ms, for: 5s }",
         "- at: 3s\n  backup-control: { name: early }\n- at: 9s\n  restore-control: { name: early }",
-        "- at: 3s\n  crash-at: { nodes: [hub, control], nth: 3 }\n- at: 4s\n  crash-at: { nodes: edge, boundary: persisted, kind: process, for: 0s }",
+        "- at: 3s\n  crash-at: { nodes: [hub, control], nth: 3, within: 20s }\n- at: 4s\n  crash-at: { nodes: edge, boundary: persisted, kind: process, for: 0s }",
         "- at: 3s\n  crash: { nodes: edge, kind: process, for: 2s }\n- at: 9s\n  stop-control: { kind: process, for: 2s }",
         "- at: 3s\n  lose-answers: { request: proof, count: 3 }\n- at: 6s\n  reject: { nodes: { nodes: all, except: edge-3 } }",
         "- at: 2s\n  flow: { name: lie, from: edge-1, to: hub, rate: 8kbit/s, spoof: edge-2, for: 1s }",

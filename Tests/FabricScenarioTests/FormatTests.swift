@@ -196,6 +196,8 @@ import Testing
         ("- at: 5s\n  crash-at: { nodes: control, boundary: persist }", "the control plane has no boundary “persist”"),
         ("- at: 5s\n  crash-at: { nodes: hub, boundary: sometimes }", "there is no boundary “sometimes”"),
         ("- at: 5s\n  crash-at: { nodes: hub, nth: 0 }", "“nth” counts from 1"),
+        ("- at: 5s\n  crash-at: { nodes: hub, within: 0s }", "“within” is a positive duration"),
+        ("- at: 5s\n  crash-at: { nodes: hub, within: 20h }", "past the scenario's end"),
         ("- at: 5s\n  crash-at: { nodes: hub, for: 25h }", "“for” is from nothing to a day"),
         ("- at: 5s\n  link: { between: [north, south] }", "this change says nothing"),
         (

@@ -19,6 +19,15 @@ private func randomWorld(_ seed: UInt64) -> String {
         "  - at: 0s\n    token: { name: t, uses: 40 }\n  - at: \(below(20))s\n    enrol: { nodes: all, token: t }\n"
     if below(2) == 0 { steps += "  - at: 25s\n    crash: { nodes: g0, for: \(1 + below(10))s }\n" }
     if below(2) == 0 { steps += "  - at: \(below(30))s\n    stop-control: { for: \(1 + below(9))s }\n" }
+    if below(3) == 0 { steps += "  - at: 36s\n    pause: { nodes: [g0, control], for: 1500ms }\n" }
+    if below(3) == 0 { steps += "  - at: 38s\n    crash: { nodes: g0, kind: process, for: 1s }\n" }
+    if below(3) == 0 { steps += "  - at: 24s\n    crash-at: { nodes: g0, boundary: send, within: 9s, for: 3s }\n" }
+    if below(3) == 0 {
+        steps +=
+            "  - at: 2s\n    backup-control: { name: copy-1 }\n  - at: 39s\n    restore-control: { name: copy-1 }\n"
+    }
+    if below(3) == 0 { steps += "  - at: 31s\n    disk: { nodes: [g0, control], room: 0B, for: 8s }\n" }
+    if below(3) == 0 { steps += "  - at: 32s\n    database: { failures: 50%, for: 6s }\n" }
     let nats = below(3) == 0 ? "  nats: [ { nat: home, nodes: g0, per: node } ]\n" : ""
     var swarm = ""
     if below(3) > 0 {
@@ -64,10 +73,9 @@ private func randomWorld(_ seed: UInt64) -> String {
         }
         #expect(
             kinds.sorted() == [
-                "block", "clock", "crash", "dns-lies", "enrol", "link", "lose-answers", "partition", "readdress",
-                "rebind",
-                "stop-control",
-                "swizzle", "token",
+                "backup-control", "bit-rot", "block", "clock", "crash", "crash-at", "database", "disk", "dns-lies", "enrol",
+                "link", "lose-answers", "partition", "pause", "readdress", "rebind", "restore-control", "slow-cpu",
+                "stop-control", "suspend", "swizzle", "token",
             ])
     }
 
@@ -101,11 +109,89 @@ private func randomWorld(_ seed: UInt64) -> String {
                 case .crash(let nodes): #expect(nodes == [4])
                 case .moveClock(let set, _): #expect(set == EndpointSet(nodes: [4], control: false))
                 case .cut(let cut): #expect(cut.from.nodes == [4] || cut.to.nodes == [4])
-                case .stopControl, .loseAnswers: Issue.record("the control plane was to be spared")
+                case .stopControl, .loseAnswers, .hostFault(.database), .hostFault(.backUpControl):
+                    Issue.record("the control plane was to be spared")
+                case .hostFault(let fault): #expect(hosts(fault) == [EndpointSet(nodes: [4], control: false)])
                 default: break
                 }
             }
         }
+    }
+
+    private func hosts(_ fault: HostFault) -> [EndpointSet] {
+        switch fault {
+        case .kill(let set), .pause(let set), .suspend(let set), .resume(let set), .slowProcessor(let set, _),
+            .drift(let set, _), .disk(let set, _), .bitRot(let set, _, _), .crashAt(let set, _):
+            [set]
+        case .database, .backUpControl, .restoreControl: []
+        }
+    }
+
+    @Test func `no crash that was drawn comes after the window, and no host that is down is hit by another`() throws {
+        let kinds = "[crash, process-crash, pause, suspend, crash-at, control-outage, restore-control]"
+        let source = base + "swarm: { from: 5s, quiet: 20s, faults: \(kinds), count: { at-least: 9, at-most: 20 } }\n"
+        var crashes = 0
+        for seed in 0..<100 as Range<UInt64> {
+            let plan = try file(source).drawn(seed: seed).plan()
+            var until = [Duration](repeating: .zero, count: plan.nodes.count + 1)
+            for step in plan.steps {
+                guard case .hostFault(.crashAt(let set, let point)) = step.action else { continue }
+                let within = try #require(point.within)
+                #expect(step.time + within + point.downFor <= plan.duration - .seconds(20))
+                for node in set.nodes + (set.control ? [plan.nodes.count] : []) {
+                    #expect(until[node] <= step.time)
+                    until[node] = step.time + within + point.downFor
+                    crashes += 1
+                }
+            }
+            for step in plan.steps {
+                let down: [Int]
+                switch step.action {
+                case .crash(let nodes): down = nodes
+                case .stopControl: down = [plan.nodes.count]
+                case .hostFault(.kill(let set)), .hostFault(.pause(let set)), .hostFault(.suspend(let set)):
+                    down = set.nodes + (set.control ? [plan.nodes.count] : [])
+                default: continue
+                }
+                for other in plan.steps {
+                    guard case .hostFault(.crashAt(let set, let point)) = other.action, let within = point.within,
+                        other.time <= step.time, step.time < other.time + within + point.downFor
+                    else { continue }
+                    #expect(!set.nodes.contains { down.contains($0) })
+                    #expect(!set.control || !down.contains(plan.nodes.count))
+                }
+            }
+        }
+        #expect(crashes > 50)
+    }
+
+    @Test func `syncs are lost by nodes alone, writes torn not before their keys are durable, and no keys rot`() throws
+    {
+        let source =
+            base
+            + "swarm: { faults: [lost-syncs, torn-writes, bit-rot, disk-errors, crash], count: { at-least: 9, at-most: 20 } }\n"
+        var lost = 0
+        for seed in 0..<100 as Range<UInt64> {
+            let plan = try file(source).drawn(seed: seed).plan()
+            for step in plan.steps {
+                switch step.action {
+                case .hostFault(.disk(let set, let settings)):
+                    for setting in settings where setting != setting.mended {
+                        switch setting {
+                        case .lostSyncs:
+                            lost += 1
+                            #expect(!set.control && step.time >= .seconds(11))
+                        case .tornWrites: #expect(set.control || step.time >= .seconds(11))
+                        default: break
+                        }
+                    }
+                case .hostFault(.bitRot(let set, let file, _)):
+                    #expect(!set.control && file != nil && file != "identity.json")
+                default: break
+                }
+            }
+        }
+        #expect(lost > 20)
     }
 
     @Test(arguments: [

@@ -46,6 +46,23 @@ private let joiner = HostID(index: 4)
         #expect(Sweep.points(plan, of: .node(2), .persist).outcome.broken.count == 1)
     }
 
+    @Test func `a crash that has not come within its time does not come any more`() throws {
+        let plan = try plan()
+        func boundariesAfter(_ within: Duration?) -> [Duration] {
+            let run = ScenarioRun(plan: plan)
+            run.world.recordBoundaries(of: joiner)
+            // The fifth request leaves long after the node's first second.
+            run.world.armCrash(
+                joiner, CrashPoint(boundary: .send, nth: 5, powerFails: true, downFor: .seconds(3), within: within), ofTimeline: true)
+            _ = run.run { _ in }
+            let passed = run.world.passedBoundaries(of: joiner)
+            return zip(passed, passed.dropFirst()).map { $1.time - $0.time }.filter { $0 == .seconds(3) }
+        }
+        #expect(boundariesAfter(nil).count == 1)
+        #expect(boundariesAfter(.minutes(2)).count == 1)
+        #expect(boundariesAfter(.seconds(26)).isEmpty)
+    }
+
     @Test(arguments: [
         (Sweep.Component.node(2), CrashBoundary.any), (.control, .sync), (.control, .write), (.control, .commit),
     ])

@@ -16,6 +16,21 @@ public enum FaultKind: String, NamedChoice {
     case udpBlock = "udp-block"
     case readdress, rebind
     case dnsLies = "dns-lies"
+    case pause, suspend
+    case processCrash = "process-crash"
+    case slowCPU = "slow-cpu"
+    case drift
+    case diskFull = "disk-full"
+    case diskErrors = "disk-errors"
+    case slowSync = "slow-sync"
+    case tornWrites = "torn-writes"
+    case lostSyncs = "lost-syncs"
+    case bitRot = "bit-rot"
+    case databaseOutage = "database-outage"
+    case databaseSlow = "database-slow"
+    case unknownCommits = "unknown-commits"
+    case restoreControl = "restore-control"
+    case crashAt = "crash-at"
     public static let noun = "kind of fault"
 }
 
@@ -85,6 +100,26 @@ enum FaultCatalogue {
             }
         case .rebind: Entry(weight: 2) { $0.rebind() }
         case .dnsLies: Entry(weight: 2) { $0.dnsLies() }
+        case .pause: Entry(weight: 2) { $0.hold("pause") }
+        case .suspend: Entry(weight: 2) { $0.hold("suspend") }
+        case .processCrash: Entry(weight: 2) { $0.processCrash() }
+        case .slowCPU: Entry(weight: 1) { $0.slowProcessor() }
+        case .drift: Entry(weight: 1) { $0.drift() }
+        case .diskFull: Entry(weight: 1) { $0.diskFull() }
+        case .diskErrors: Entry(weight: 2) { $0.diskErrors() }
+        case .slowSync: Entry(weight: 1) { $0.slowSync() }
+        case .tornWrites: Entry(weight: 2) { $0.tornWrites() }
+        case .lostSyncs: Entry(weight: 1) { $0.lostSyncs() }
+        case .bitRot: Entry(weight: 1) { $0.rot() }
+        case .databaseOutage: Entry(weight: 2) { $0.database("failures", $0.share(from: 100_000, to: 1_000_000)) }
+        case .databaseSlow:
+            Entry(weight: 1) { draw in
+                let time = draw.rounded(draw.logarithmic(.milliseconds(2), .milliseconds(500)))
+                return draw.database("transaction-time", Span(time))
+            }
+        case .unknownCommits: Entry(weight: 2) { $0.database("unknown-commits", $0.share(from: 10_000, to: 500_000)) }
+        case .restoreControl: Entry(weight: 1) { $0.restoreControl() }
+        case .crashAt: Entry(weight: 3) { $0.crashAt() }
         case .lostAnswers:
             Entry(weight: 2) { draw in
                 guard draw.settings.control else { return [] }

@@ -10,15 +10,17 @@ struct FaultDraw {
     let settings: SwarmSettings
     let window: Range<Duration>
     var random: SeededRandom
-    /// When each node, and last the control plane, is up by the file's own steps, without what was claimed since.
-    private var free: [[Range<Duration>]]
+    /// What nothing has befallen yet, by the file's own steps and by what was claimed since.
+    private var room: FaultRoom
+    /// Backups that were drawn.
+    var backups = 0
 
     init(plan: Plan) {
         self.plan = plan
         settings = plan.swarm
         window = plan.swarm.window(plan.duration)
         random = SeededRandom(seed: 0, stream: "")
-        free = FaultDraw.uptimes(plan)
+        room = FaultRoom(plan)
     }
 
     /// No node is to be spared.
@@ -102,37 +104,12 @@ struct FaultDraw {
     /// Takes the time for an outage of a node (or `control`): it is up from before to after, and nothing else happens to
     /// it then. False when that can't be.
     mutating func claim(_ node: Int, _ start: Duration, _ end: Duration) -> Bool {
-        let index = node == FaultDraw.control ? free.count - 1 : node
-        // Steps at one time happen in the file's order; staying clear of the ends needs no thought about it.
-        guard let place = free[index].firstIndex(where: { $0.lowerBound < start && end < $0.upperBound }) else {
-            return false
-        }
-        let whole = free[index][place]
-        free[index].replaceSubrange(place...place, with: [whole.lowerBound..<start, end..<whole.upperBound])
-        return true
+        room.claim(.process(node), start, end)
     }
 
-    /// The stretches between the file's own starts, crashes and restarts during which a node is up.
-    private static func uptimes(_ plan: Plan) -> [[Range<Duration>]] {
-        let control = plan.nodes.count
-        var free = [[Range<Duration>]](repeating: [], count: control + 1)
-        var since = [Duration?](repeating: nil, count: control + 1)
-        since[control] = .zero - .nanoseconds(1)
-        func change(_ index: Int, _ time: Duration, up: Bool) {
-            if let start = since[index], start < time { free[index].append(start..<time) }
-            since[index] = up ? time : nil
-        }
-        for step in plan.steps {
-            switch step.action {
-            case .enrol(let nodes, _), .restart(let nodes): for node in nodes { change(node, step.time, up: true) }
-            case .crash(let nodes): for node in nodes { change(node, step.time, up: false) }
-            case .stopControl: change(control, step.time, up: false)
-            case .startControl: change(control, step.time, up: true)
-            default: break
-            }
-        }
-        for index in since.indices { change(index, plan.duration + .nanoseconds(1), up: false) }
-        return free
+    /// The same of a disk, or of the database; only one of its faults is in force at a time.
+    mutating func claim(_ part: FaultRoom.Part, _ start: Duration, _ end: Duration) -> Bool {
+        room.claim(part, start, end)
     }
 
     // MARK: Entries
