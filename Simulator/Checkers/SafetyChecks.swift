@@ -84,6 +84,8 @@ final class SafetyChecks {
         if let violation { violated(rule, host, violation) }
     }
 
+    func isBroken(_ rule: SafetyRule) -> Bool { outcomes[rule.rawValue].violations > 0 }
+
     var violationCount: UInt64 { outcomes.reduce(0) { $0 + $1.violations } }
 
     @inline(__always)

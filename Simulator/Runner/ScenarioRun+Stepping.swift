@@ -43,7 +43,9 @@ extension ScenarioRun {
         judge.observe(view, at: time)
         sweepSafety(at: time)
         if notesCoverage { notePhases() }
-        if time >= plan.duration || stopsWhenSettled && judge.isSettled {
+        if time >= plan.duration || stopsWhenSettled && judge.isSettled
+            || stopsWhenBroken.map({ services.checks.isBroken($0) }) ?? false
+        {
             isOver = true
             return
         }

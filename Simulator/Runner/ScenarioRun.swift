@@ -50,6 +50,8 @@ public final class ScenarioRun {
     public var notesCoverage = false
     /// Whether the run ends when every expectation is decided, not at the plan's end.
     public var stopsWhenSettled = false
+    /// Ends the run soon after this rule is broken; its verdict is then certain.
+    public var stopsWhenBroken: SafetyRule?
     /// Called with a line for each thing that an agent reports.
     public var onReport: ((String) -> Void)?
 

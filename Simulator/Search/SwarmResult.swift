@@ -53,8 +53,9 @@ public struct SwarmIdentity: Hashable, Sendable {
     public var first: UInt64
     public var last: UInt64
 
-    public init(scenario: String, file: [UInt8], first: UInt64, last: UInt64) {
-        self.scenario = scenario
+    /// A search for a planted bug has a corpus and a progress of its own.
+    public init(scenario: String, mutant: String? = nil, file: [UInt8], first: UInt64, last: UInt64) {
+        self.scenario = mutant.map { "\(scenario)+\($0)" } ?? scenario
         digest = file.withUnsafeBytes { bytes in
             let (a, b) = TraceHash.digest(bytes)
             return [a, b].map { word in

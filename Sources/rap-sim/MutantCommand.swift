@@ -15,7 +15,15 @@ struct PlantedMutant: ParsableArguments {
             }
             Mutant.plant(found)
         }
+
+        /// Its name, or nil when none is switched on.
+        var name: String? { mutant }
+    #else
+        var name: String? { nil }
     #endif
+
+    /// For a child process that is to have the same bug.
+    var arguments: [String] { name.map { ["--mutant", $0] } ?? [] }
 }
 
 #if DEBUG || RAP_MUTANTS

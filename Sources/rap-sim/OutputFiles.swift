@@ -17,6 +17,7 @@ struct RunOutputs {
     var coverage = false
     /// The run ends when all is decided.
     var untilSettled = false
+    var untilRule: SafetyRule?
 
     /// Close enough that a second run over one interval names the entry at once.
     static let checkpointInterval: UInt64 = 4096

@@ -40,6 +40,12 @@ struct RunRecord {
         }
     }
 
+    /// The rule that a result of this name tells of: `rule NAME: what holds`.
+    static func ruleName(_ name: String) -> String? {
+        guard name.hasPrefix("rule ") else { return nil }
+        return name.dropFirst("rule ".count).split(separator: ":").first.map(String.init)
+    }
+
     private static func seconds(_ node: DocumentNode) -> Duration? {
         switch node.value {
         case .integer(let number): .seconds(number)

@@ -20,6 +20,7 @@ struct Shrink: ParsableCommand {
     @Option(help: "How long to search.") var budget = "10m"
     @Option(help: "Processes at once; as many as there are cores when left out.") var jobs: Int?
     @Flag(help: "No progress display.") var quiet = false
+    @OptionGroup var planted: PlantedMutant
 
     func run() throws {
         guard let limit = Span(budget)?.duration, limit > .zero else {
@@ -33,14 +34,14 @@ struct Shrink: ParsableCommand {
         do {
             let search = try ShrinkSearch(
                 jobs: jobs ?? ProcessInfo.processInfo.activeProcessorCount,
-                budgetSeconds: Double(limit.nanoseconds) / 1e9, isSilent: quiet)
+                budgetSeconds: Double(limit.nanoseconds) / 1e9, mutant: planted.arguments, isSilent: quiet)
             let found = try search.run(scenario.document, plan, wanted: expectation)
             let origin = swarmSeed.map { "swarm seed \($0)" } ?? "seed \(plan.seed)"
             let head = """
                 # Fails: \(PlanText.comment(found.shape.expectation))
                 #   \(PlanText.comment((found.why ?? "").split(separator: "\n").joined(separator: " ")))
                 # Cut down from \(PlanText.comment(file)), \(origin) (\(found.sizeBefore)) in \(search.runs) runs.
-                # Replay: rap-sim run \(PlanText.comment(out))
+                # Replay: \((["rap-sim run", PlanText.comment(out)] + planted.arguments).joined(separator: " "))
 
                 """
             let written = BufferedFile(out, mode: 0o644)

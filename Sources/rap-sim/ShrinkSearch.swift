@@ -19,7 +19,10 @@ final class ShrinkSearch {
         var decidedAt: Duration?
         /// The process ended badly, or the scenario could not be carried out.
         var isOfTheRun = false
+        var isRule = false
     }
+
+    private enum Needed { case faults, mutant }
 
     /// A candidate that takes so many times what the whole took is given up, but none earlier than `shortestLimit`.
     static let patience = 2.0
@@ -35,11 +38,16 @@ final class ShrinkSearch {
     private var wanted: String?
     /// Whether the candidates have that expectation alone, so that a run may end when it is decided.
     private var isFocused = false
-    /// Whether the run without faults holds, and must go on to do so.
-    private var needsQuiet = false
+    /// The rule that must break, by its name: a run may end when it has.
+    private var rule: String?
+    /// What a candidate must hold without, as the whole does; nil when that does not hold either.
+    private var needed: Needed?
+    /// Options that switch on a planted bug; empty for none.
+    private let mutant: [String]
     private var why: String?
 
-    init(jobs: Int, budgetSeconds: Double, isSilent: Bool) throws {
+    init(jobs: Int, budgetSeconds: Double, mutant: [String], isSilent: Bool) throws {
+        self.mutant = mutant
         pool = ChildPool(jobs: jobs, limitSeconds: budgetSeconds)
         self.budgetSeconds = budgetSeconds
         self.isSilent = isSilent
@@ -71,11 +79,18 @@ final class ShrinkSearch {
         if let focused = ScenarioShrinker.focused(document, plan, on: failure.shape.expectation) {
             isFocused = true
             start = focused
-            // Where the scenario holds without its faults, so must every candidate: their effect is what is wanted.
-            needsQuiet = try holdsWithoutFaults(focused)
+        } else if failure.isRule {
+            rule = RunRecord.ruleName(failure.shape.expectation)
+        }
+        // Their effect is what is wanted, so candidates must hold without them: a deadline that nobody could keep is not
+        // the failure that was asked for. Rules have no deadlines, and a run's end has no reason to hold to.
+        if !mutant.isEmpty {
+            needed = try holds(start, without: .mutant) ? .mutant : nil
+        } else if isFocused {
+            needed = try holds(start, without: .faults) ? .faults : nil
         }
         var shrinker = ScenarioShrinker(
-            document: start, suspects: names(in: failure.why, plan), mayMoveTimes: needsQuiet,
+            document: start, suspects: names(in: failure.why, plan), mayMoveTimes: needed != nil || failure.isRule,
             isOver: { [unowned self] in isOver }
         ) { [unowned self] in answer($0, like: failure.shape) }
         shrinker.onProgress = { [unowned self] line in
@@ -105,7 +120,7 @@ final class ShrinkSearch {
                     self.failure(result, record, self.wanted).flatMap { $0.shape.matches(shape) ? $0 : nil }
                 }
                 guard let (offset, failure) = found else { return nil }
-                if try !needsQuiet || holdsWithoutFaults(candidates[from + offset]) {
+                if try needed.map({ try holds(candidates[from + offset], without: $0) }) ?? true {
                     why = failure.why
                     return ScenarioShrinker.Answer(index: from + offset, decidedAt: failure.decidedAt)
                 }
@@ -117,9 +132,15 @@ final class ShrinkSearch {
         return nil
     }
 
-    private func holdsWithoutFaults(_ document: DocumentNode) throws -> Bool {
-        guard let quiet = ScenarioShrinker.withoutFaults(document), quiet != document else { return false }
-        return try first(in: [quiet]) { result, _ in result.ending == .exited(0) ? true : nil } != nil
+    private func holds(_ document: DocumentNode, without needed: Needed) throws -> Bool {
+        var quiet = document
+        if needed == .faults {
+            guard let calm = ScenarioShrinker.withoutFaults(document), calm != document else { return false }
+            quiet = calm
+        }
+        return try first(in: [quiet], options: needed == .mutant ? [] : mutant) { result, _ in
+            result.ending == .exited(0) ? true : nil
+        } != nil
     }
 
     /// How a run failed: the wanted expectation, or the first that broke, or the end of the process.
@@ -128,9 +149,9 @@ final class ShrinkSearch {
             ($0.element.decidedAt ?? .zero, $0.offset) < ($1.element.decidedAt ?? .zero, $1.offset)
         }.map(\.element)
         if let first = wanted.map({ name in broken.first { $0.name == name } }) ?? broken.first {
-            return Failure(
-                shape: FailureShape(expectation: first.name, why: first.why), why: first.why, decidedAt: first.decidedAt
-            )
+            // A rule is broken in one way, whatever it says of hosts and counters.
+            let shape = FailureShape(expectation: first.name, why: first.isRule ? nil : first.why)
+            return Failure(shape: shape, why: first.why, decidedAt: first.decidedAt, isRule: first.isRule)
         }
         guard wanted == nil, result.ending != .overran, let text = RunRecord.failures(result, record).first else {
             return nil
@@ -142,7 +163,8 @@ final class ShrinkSearch {
     /// Runs the candidates side by side, and gives the first for which `judge` gives something. Which one that is does not
     /// depend on which process is the faster: those before it are waited for, those behind it ended.
     private func first<T>(
-        in candidates: [DocumentNode], where judge: @escaping (ChildResult, RunRecord?) -> T?
+        in candidates: [DocumentNode], options: [String]? = nil,
+        where judge: @escaping (ChildResult, RunRecord?) -> T?
     ) throws -> (Int, T)? {
         var found: (index: Int, value: T)?
         var next = 0
@@ -153,7 +175,7 @@ final class ShrinkSearch {
             }
             defer { next += 1 }
             do {
-                return try job(candidates[next], next)
+                return try job(candidates[next], next, options ?? mutant)
             } catch {
                 failure = error
                 return nil
@@ -173,12 +195,15 @@ final class ShrinkSearch {
         return found
     }
 
-    private func job(_ document: DocumentNode, _ tag: Int) throws -> ChildPool.Job {
+    private func job(_ document: DocumentNode, _ tag: Int, _ options: [String]) throws -> ChildPool.Job {
         let file = folder.appendingPathComponent("\(tag).yaml").path
         guard FileManager.default.createFile(atPath: file, contents: Data(YAMLWriter.text(document).utf8)) else {
             throw SearchFailure(description: "\(file) can't be written")
         }
         runs += 1
-        return ChildPool.Job(tag: tag, arguments: ["run", file, "--json"] + (isFocused ? ["--until-settled"] : []))
+        var arguments = ["run", file, "--json"] + options
+        if isFocused { arguments.append("--until-settled") }
+        if let rule { arguments += ["--until-rule", rule] }
+        return ChildPool.Job(tag: tag, arguments: arguments)
     }
 }

@@ -59,6 +59,7 @@ func simulate(
     let run = ScenarioRun(plan: plan, recording: outputs.recording)
     run.notesCoverage = outputs.coverage
     run.stopsWhenSettled = outputs.untilSettled
+    run.stopsWhenBroken = outputs.untilRule
     let files = try OutputFiles(outputs, run)
     let verdict = run.run {
         display?.show($0)

@@ -49,9 +49,15 @@ struct Run: ParsableCommand {
     @Option(help: "FIRST..END: the entries to write to --trace.") var traceEntries: String?
     @Flag(help: "With --json: also what the run reached, by name.") var coverage = false
     @Flag(help: "End the run when every expectation is decided.") var untilSettled = false
+    @Option(help: "End the run when this safety rule is broken, by its name.") var untilRule: String?
     @OptionGroup var planted: PlantedMutant
 
     func run() throws {
+        let rule = try untilRule.map { name throws -> SafetyRule in
+            if let rule = SafetyRule.allCases.first(where: { $0.name == name }) { return rule }
+            let all = SafetyRule.allCases.map(\.name).joined(separator: ", ")
+            throw ValidationError("there is no rule “\(name)”; the rules are \(all)")
+        }
         let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
         let display = json || quiet ? nil : ProgressDisplay(plan)
         guard pcap != nil || (pcapLink == nil && pcapNode.isEmpty && keys == nil) else {
@@ -62,6 +68,7 @@ struct Run: ParsableCommand {
             traceEntries: try entryRange(), report: report)
         outputs.coverage = coverage
         outputs.untilSettled = untilSettled
+        outputs.untilRule = rule
         let (run, report, verdict) = try simulate(plan, file: file, outputs, display)
         if json {
             try printJSON(report)

@@ -24,6 +24,7 @@ struct Swarm: ParsableCommand {
     @Flag(help: "No progress display.") var quiet = false
     @Option(help: "What one seed may take.") var seedLimit = "10m"
     @Option(help: "Each so many seeds, one runs in two processes, which are compared; 0 for none.") var checkEvery = 50
+    @OptionGroup var planted: PlantedMutant
 
     static let maximumSeeds: UInt64 = 10_000_000
 
@@ -42,12 +43,14 @@ struct Swarm: ParsableCommand {
         do {
             let bytes = try InputFile.read(file, limit: ScenarioLimits.maximumFileBytes)
             let identity = SwarmIdentity(
-                scenario: plan.name, file: bytes, first: range.lowerBound, last: range.upperBound)
+                scenario: plan.name, mutant: planted.name, file: bytes, first: range.lowerBound, last: range.upperBound)
             let store = try corpus.map { try SwarmStore(directory: $0, identity: identity, resuming: resume) }
             var run = SwarmRun(
                 file: file, plan: plan, range: range, store: store,
-                display: SwarmDisplay(file: file, isSilent: json || quiet, range: range))
+                display: SwarmDisplay(
+                    file: file, options: planted.arguments, isSilent: json || quiet, range: range))
             run.checkEvery = UInt64(checkEvery)
+            run.options = planted.arguments
             ChildPool.catchInterrupts()
             let jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
             try run.run(ChildPool(jobs: jobs, limitSeconds: Double(limit.components.seconds)))
@@ -78,6 +81,8 @@ struct SwarmRun {
     let store: SwarmStore?
     let display: SwarmDisplay
     var checkEvery: UInt64 = 0
+    /// What every run gets besides its seed.
+    var options: [String] = []
     private var ledger: SwarmLedger
     /// Seeds of the corpus, newest last; then the range.
     private var first: [UInt64]
@@ -121,7 +126,7 @@ struct SwarmRun {
         jobCount += 1
         jobSeeds[jobCount] = seed
         var job = ChildPool.Job(
-            tag: jobCount, arguments: ["run", file, "--swarm-seed", "\(seed)", "--json", "--coverage"])
+            tag: jobCount, arguments: ["run", file, "--swarm-seed", "\(seed)", "--json", "--coverage"] + options)
         // Another allocator layout: thresholds and padding of glibc's malloc.
         if isSecond { job.environment = [("MALLOC_TOP_PAD_", "131072"), ("MALLOC_PERTURB_", "74")] }
         return job

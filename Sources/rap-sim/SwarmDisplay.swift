@@ -8,6 +8,7 @@ final class SwarmDisplay {
     static let shownFailures = 20
 
     private let file: String
+    private let options: [String]
     private let isSilent: Bool
     private let total: UInt64
     private let isTerminal = isatty(STDERR_FILENO) == 1
@@ -15,8 +16,9 @@ final class SwarmDisplay {
     private var lastDrawn = 0.0
     private var before = 0
 
-    init(file: String, isSilent: Bool, range: ClosedRange<UInt64>) {
+    init(file: String, options: [String], isSilent: Bool, range: ClosedRange<UInt64>) {
         self.file = file
+        self.options = options
         self.isSilent = isSilent
         total = range.upperBound - range.lowerBound + 1
     }
@@ -41,7 +43,7 @@ final class SwarmDisplay {
 
     func failed(_ result: SwarmResult, _ ledger: SwarmLedger) {
         guard ledger.failureCount <= Self.shownFailures else { return }
-        line(SwarmSummary.failure(result, file: file))
+        line(SwarmSummary.failure(result, file: file, options: options))
     }
 
     func clear() { if isTerminal, !isSilent { write("\r\u{1B}[K") } }
@@ -126,13 +128,14 @@ struct SwarmSummary: Encodable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    static func failure(_ result: SwarmResult, file: String) -> String {
+    static func failure(_ result: SwarmResult, file: String, options: [String]) -> String {
+        let seed = (["--swarm-seed", "\(result.seed)"] + options).joined(separator: " ")
         let what = result.failures.prefix(4).joined(separator: "; ")
         let verb = result.outcome == .undetermined ? "check" : "run"
         return """
             FAILED  seed \(result.seed): \(what)
-                    replay: \(ChildPool.ownProgram) \(verb) \(file) --swarm-seed \(result.seed)
-                    shrink: \(ChildPool.ownProgram) shrink \(file) --swarm-seed \(result.seed)
+                    replay: \(ChildPool.ownProgram) \(verb) \(file) \(seed)
+                    shrink: \(ChildPool.ownProgram) shrink \(file) \(seed)
             """
     }
 

@@ -145,6 +145,16 @@ import Testing
         #expect(moved.duration < .seconds(30))
     }
 
+    @Test func `the steps of the result stand in the order of their times`() throws {
+        let document = try shrunk(big(), mayMoveTimes: true) { plan in
+            plan.steps.count { if case .cut = $0.action { true } else { false } } >= 2
+        }.document
+        let times = (document["timeline"]?.array ?? []).compactMap { entry in
+            entry["at"]?.string.flatMap { Span($0) }?.duration
+        }
+        #expect(times.count >= 4 && times == times.sorted())
+    }
+
     @Test func `the order in which several fail decides, not the speed`() throws {
         let a = try shrunk(big()) { $0.nodes.count >= 4 }
         let b = try shrunk(big()) { $0.nodes.count >= 4 }
@@ -173,5 +183,30 @@ import Testing
         #expect(shape.matches(shape))
         #expect(!shape.matches(FailureShape(expectation: "y", why: why)))
         #expect(!shape.matches(FailureShape(expectation: "x", why: "n (refused: conflict)")))
+    }
+
+    @Test func `a pause that goes takes its end with it, and what ends a fault never goes before it`() throws {
+        var source = YAMLWriter.text(try big()).replacing("expect:", with: "marker:")
+        source = source.replacing(
+            "marker:",
+            with: """
+                  - at: 18m
+                    pause: { nodes: edge-7 }
+                  - at: 18m10s
+                    resume: { nodes: edge-7 }
+                  - at: 18m20s
+                    backup-control: { name: copy }
+                  - at: 18m30s
+                    restore-control: { name: copy }
+                expect:
+                """)
+        let document = try ScenarioFile(yaml: bytes(source), file: "big").document
+        let paused = try shrunk(document) { plan in
+            plan.steps.contains { if case .hostFault(.pause) = $0.action { true } else { false } }
+        }
+        #expect(paused.plan.steps.contains { if case .hostFault(.resume) = $0.action { true } else { false } })
+        let calm = try shrunk(document) { $0.nodes.count >= 2 }
+        #expect(
+            (calm.document["timeline"]?.array ?? []).map { ShrinkWorld.action($0) } == ["token", "enrol", "approve"])
     }
 }

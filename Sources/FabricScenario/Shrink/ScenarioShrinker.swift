@@ -38,8 +38,8 @@ public struct ScenarioShrinker {
     static let maximumRounds = 6
 
     /// `document` fails (`focused` made it); `suspects` are nodes that its verdict names. `mayMoveTimes` says that the
-    /// oracle also checks that a candidate holds without its faults, so that a deadline that moves can't come to mean
-    /// another thing.
+    /// oracle also checks that a candidate holds without its faults, or without the planted bug, so that a deadline that
+    /// moves can't come to mean another thing; or that no deadline is asked about, but a rule.
     public init(
         document: DocumentNode, suspects: [String], mayMoveTimes: Bool, isOver: @escaping () -> Bool,
         oracle: @escaping Oracle
@@ -75,7 +75,7 @@ public struct ScenarioShrinker {
 
     /// The scenario without what disturbs it; nil when that is no scenario.
     public static func withoutFaults(_ document: DocumentNode) -> DocumentNode? {
-        let quiet = ShrinkWorld.foundations + ["token", "revoke-token", "reject", "flow"]
+        let quiet = ShrinkWorld.foundations + ["token", "revoke-token", "reject", "flow", "backup-control"]
         let kept = (document["timeline"]?.array ?? []).filter { quiet.contains(ShrinkWorld.action($0)) }
         return ShrinkWorld.repaired(
             document.setting("timeline", kept.isEmpty ? nil : DocumentNode(.array(kept))))?.document
@@ -94,6 +94,8 @@ public struct ScenarioShrinker {
             roundValues()
             if document == before || isOver() { break }
         }
+        // People read from top to bottom.
+        take([ShrinkTimes.ordered(document)], "order")
         return document
     }
 

@@ -6,7 +6,8 @@ enum ShrinkEdits {
     /// Members that stay. They make a scenario what it is: a fault without its `for` would never be over, a token with
     /// fewer uses refuses, a shorter approval leaves nodes out.
     private static let kept = [
-        "places", "nodes", "group", "place", "count", "at", "every", "until", "over", "for", "domains", "token", "name",
+        "places", "nodes", "group", "place", "count", "at", "every", "until", "over", "for", "within", "domains",
+        "token", "name",
         "uses", "lifetime", "enrol", "approve",
     ]
     private static let keptValues = ["uses", "lifetime", "every", "until", "count"]

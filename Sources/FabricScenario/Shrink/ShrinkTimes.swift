@@ -32,6 +32,17 @@ enum ShrinkTimes {
         return result
     }
 
+    /// The steps in the order of their times; one that says none stays behind the one before it.
+    static func ordered(_ document: DocumentNode) -> DocumentNode {
+        guard let entries = document["timeline"]?.array else { return document }
+        var keyed: [(time: Duration, place: Int, entry: DocumentNode)] = []
+        for (place, entry) in entries.enumerated() {
+            keyed.append((span(entry["at"]) ?? keyed.last?.time ?? .zero, place, entry))
+        }
+        keyed.sort { ($0.time, $0.place) < ($1.time, $1.place) }
+        return document.setting("timeline", DocumentNode(.array(keyed.map { $0.entry })))
+    }
+
     /// The run ends at `end`: repetitions and windows end there too; what would last longer lasts to the end.
     static func ending(_ document: DocumentNode, at end: Duration) -> DocumentNode {
         mapped(document.setting("duration", .text(Span(end)))) { key, entry in

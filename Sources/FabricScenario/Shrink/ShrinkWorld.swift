@@ -6,7 +6,7 @@ internal import FabricDocument
 enum ShrinkWorld {
     /// Steps that end what another began; they go when the other goes, and not before: a fault that is never over breaks
     /// expectations of its own.
-    static let endings = ["heal", "restart", "start-control"]
+    static let endings = ["heal", "restart", "start-control", "resume"]
     /// Steps that set the world up; without them everything fails.
     static let foundations = ["enrol", "approve"]
 
