@@ -44,6 +44,8 @@ final class OperatorActor: SimulatedHost {
     private var completions: [UInt64: (Result<HTTPReply, ControlFailure>) -> Void] = [:]
     private var nextNumber: UInt64 = 1
     private(set) var refusals: [String] = []
+    /// Requests of which a decision is under way: nobody signs twice because the answer takes long. Looked up only.
+    private var deciding: Set<JoinRequestID> = []
 
     init(
         world: World, services: ActorServices, cluster: ClusterID, peerDegree: Int,
@@ -80,7 +82,9 @@ final class OperatorActor: SimulatedHost {
         guard client != nil else { return }
         let names = Set(names)
         perform(calls.joinRequests(clusterID, status: "pending", PageQuery(limit: 1000))) { [unowned self] page in
-            for request in page.items where names.contains(request.name) { decide(request, decision) }
+            for request in page.items where names.contains(request.name) && !deciding.contains(request.id) {
+                decide(request, decision)
+            }
         }
     }
 
@@ -175,12 +179,18 @@ final class OperatorActor: SimulatedHost {
             guard let cluster else { return }
             do {
                 let approval = try person.approve(request, in: cluster, now: now.wall)
-                perform(calls.approve(request.id, in: clusterID, approval)) { _ in }
+                deciding.insert(request.id)
+                perform(calls.approve(request.id, in: clusterID, approval)) { [unowned self] _ in
+                    deciding.remove(request.id)
+                }
             } catch {
                 refusals.append("\(request.name): \(error)")
             }
         case .reject(let reason):
-            perform(calls.reject(request.id, in: clusterID, reason: reason)) { _ in }
+            deciding.insert(request.id)
+            perform(calls.reject(request.id, in: clusterID, reason: reason)) { [unowned self] _ in
+                deciding.remove(request.id)
+            }
         }
     }
 
