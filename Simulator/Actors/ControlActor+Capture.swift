@@ -23,7 +23,7 @@ final class ControlCapture {
 struct ControlPast {
     /// Looked up by key only, both.
     private(set) var snapshots: [NodeID: SignedEnvelope] = [:]
-    private(set) var records: [NodeID: SignedEnvelope] = [:]
+    private(set) var firstRecords: [NodeID: SignedEnvelope] = [:]
 
     /// Looks at an answer that leaves.
     mutating func keep(_ reply: HTTPReply, path: String, for peer: CertificateFacts?) {
@@ -32,8 +32,10 @@ struct ControlPast {
         else { return }
         if let snapshot = updates.snapshot, snapshots[node] == nil { snapshots[node] = snapshot }
         for envelope in updates.records {
-            guard let record = try? envelope.unverified(PeerRecord.self), records[record.node] == nil else { continue }
-            records[record.node] = envelope
+            guard let record = try? envelope.unverified(PeerRecord.self), firstRecords[record.node] == nil else {
+                continue
+            }
+            firstRecords[record.node] = envelope
         }
     }
 }
@@ -102,7 +104,7 @@ extension ControlActor {
         case .stranger: updates.snapshot = try snapshotWithStranger(for: node)
         case .oldRecords:
             guard let peers = try snapshot(of: node)?.domains.flatMap(\.peers) else { return nil }
-            updates.records = Set(peers).sorted().compactMap { past?.records[$0] }
+            updates.records = Set(peers).sorted().compactMap { past?.firstRecords[$0] }
         }
         return updates.snapshot == nil && updates.records.isEmpty ? nil : updates
     }

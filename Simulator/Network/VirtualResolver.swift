@@ -24,7 +24,7 @@ public final class VirtualResolver {
 
     private let random: SeededRandom
     // Both are looked up by key only.
-    private var records: [HostName: Record] = [:]
+    private var zone: [HostName: Record] = [:]
     private var lies: [HostID: Lie] = [:]
     /// Questions asked, for tests and reports.
     public private(set) var questions: UInt64 = 0
@@ -33,7 +33,7 @@ public final class VirtualResolver {
 
     /// From now on the name has this address.
     public func set(_ name: HostName, _ address: IPAddress, lifetime: Duration) {
-        records[name, default: Record(addresses: [], lifetime: lifetime)].addresses.append(address)
+        zone[name, default: Record(addresses: [], lifetime: lifetime)].addresses.append(address)
     }
 
     /// What resolvers tell a host from now on, whatever it asks; nil for the truth.
@@ -43,7 +43,7 @@ public final class VirtualResolver {
     func ask(_ name: HostName, for host: HostID, timeout: Duration) -> (after: Duration, Outcome) {
         questions += 1
         let delay = min(timeout, .milliseconds(1) + random.jitter(.milliseconds(19)))
-        let record = records[name]
+        let record = zone[name]
         func found(_ address: IPAddress?) -> (Duration, Outcome) {
             guard let address else { return (delay, .failure(.noSuchName)) }
             return (

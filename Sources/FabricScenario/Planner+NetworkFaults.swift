@@ -275,8 +275,8 @@ extension Planner {
             return refuse(entry.nat, "there is no NAT “\(entry.nat.value.prefix(40))”; \(mend)")
         }
         if let selector = entry.nodes {
-            let nodes = Set(select(selector))
-            boxes = boxes.filter { box in plan.nats[box].nodes.contains { nodes.contains($0) } }
+            let chosen = Set(select(selector))
+            boxes = boxes.filter { box in plan.nats[box].nodes.contains { chosen.contains($0) } }
             if boxes.isEmpty { problems.append(selector.problem("none of these is behind “\(entry.nat.value)”")) }
         }
         if let position = entry.nat.position { boxesOfSteps[position] = boxes }

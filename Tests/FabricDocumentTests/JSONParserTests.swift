@@ -111,7 +111,7 @@ func refusal(_ source: [UInt8], limits: DocumentLimits = .default) -> String {
         let corpus = try (0..<400).map { _ in try JSON.canonical(randomNode(random, depth: 3)) }
         let words = bytes("{}[]\",:\\u0d8eE+-.tfn1 \n\u{0}\u{FF}").map { [$0] }
         var accepted = 0
-        try Fuzz.run(corpus: corpus, words: words, seed: 7, iterations: 20_000) { input in
+        try Fuzz.run(corpus: corpus, words: words, seed: 7, iterations: 20_000) { (input) throws in
             guard let tree = try? JSON.parse(input) else { return }
             accepted += 1
             #expect(try JSON.parse(JSON.canonical(tree)) == canonicalised(tree))

@@ -176,16 +176,6 @@ import Testing
         #expect(try faulty("{ from: [edge, control], to: hub, for: 10s }") == ["hub"])
     }
 
-    @Test func `who waits for a crash is in a fault until it can't come any more`() throws {
-        for (more, end) in [("", 60), (", within: 8s, for: 2s", 20)] {
-            let plan = try plan(with("- at: 10s\n  crash-at: { nodes: hub\(more) }"))
-            let windows = FaultWindows(plan)
-            #expect(!windows.isInFault(4, at: .seconds(9)) && windows.isInFault(4, at: .seconds(10)))
-            #expect(windows.isInFault(4, at: .seconds(end) - .milliseconds(1)))
-            #expect(windows.isInFault(4, at: .seconds(end)) == (end == 60))
-        }
-    }
-
     @Test func `faults are counted as a condition`() throws {
         var (judge, world) = try judge(
             "- at: 15s\n  that: { count: { of: { in-fault: all }, count: 1 } }", steps: crash)

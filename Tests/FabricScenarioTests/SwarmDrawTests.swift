@@ -73,7 +73,8 @@ private func randomWorld(_ seed: UInt64) -> String {
         }
         #expect(
             kinds.sorted() == [
-                "backup-control", "bit-rot", "block", "clock", "crash", "crash-at", "database", "disk", "dns-lies", "enrol",
+                "backup-control", "bit-rot", "block", "clock", "crash", "crash-at", "database", "disk", "dns-lies",
+                "enrol",
                 "link", "lose-answers", "partition", "pause", "readdress", "rebind", "restore-control", "slow-cpu",
                 "stop-control", "suspend", "swizzle", "token",
             ])
@@ -123,7 +124,8 @@ private func randomWorld(_ seed: UInt64) -> String {
         case .kill(let set), .pause(let set), .suspend(let set), .resume(let set), .slowProcessor(let set, _),
             .drift(let set, _), .disk(let set, _), .bitRot(let set, _, _), .crashAt(let set, _):
             [set]
-        case .database, .backUpControl, .restoreControl: []
+        case .dnsAnswers(let nodes, _): [EndpointSet(nodes: nodes, control: false)]
+        case .database, .backUpControl, .restoreControl, .moveControl: []
         }
     }
 

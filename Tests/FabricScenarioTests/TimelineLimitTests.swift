@@ -89,7 +89,7 @@ import Testing
 
     @Test func `too many partitions at once are refused where they are too many`() throws {
         let steps = "- every: 10ms\n  until: 20s\n  partition: { between: [a, b] }"
-        #expect(refusal(world(places: 2, steps)) == "f.yaml:7: more than 1000 partitions are in force at 10s")
+        #expect(refusal(world(places: 2, steps)) == "f.yaml:7:5: more than 1000 partitions are in force at 10s")
         let swizzles = "- every: 10ms\n  until: 20s\n  swizzle: { nodes: all, for: 30s }"
         #expect(refusal(world(places: 2, swizzles)).contains("more than 1000 partitions are in force at 10s"))
         #expect(refusal(world(places: 2, swizzles.replacing("for: 30s", with: "for: 9s"))) == "")

@@ -148,6 +148,7 @@ private func makeDisk(_ seed: UInt64 = 1) -> VirtualDisk {
         let disk = makeDisk()
         let file = try disk.open("a")
         try write(file, [UInt8](repeating: 0xFF, count: 100), at: 0)
+        try file.sync()
         disk.damage("a", .zeroed(10..<20))
         disk.damage("a", .truncated(to: 50))
         let content = try #require(disk.content("a"))

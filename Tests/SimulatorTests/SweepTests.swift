@@ -53,7 +53,8 @@ private let joiner = HostID(index: 4)
             run.world.recordBoundaries(of: joiner)
             // The fifth request leaves long after the node's first second.
             run.world.armCrash(
-                joiner, CrashPoint(boundary: .send, nth: 5, powerFails: true, downFor: .seconds(3), within: within), ofTimeline: true)
+                joiner, CrashPoint(boundary: .send, nth: 5, powerFails: true, downFor: .seconds(3), within: within),
+                ofTimeline: true)
             _ = run.run { _ in }
             let passed = run.world.passedBoundaries(of: joiner)
             return zip(passed, passed.dropFirst()).map { $1.time - $0.time }.filter { $0 == .seconds(3) }

@@ -109,7 +109,8 @@ private func busy(seed: UInt64, recording: Trace.Recording = Trace.Recording(), 
         let few = Array(lines[..<6].joined(separator: [UInt8(ascii: "\n")]))
         let words = ["\n", " ", "C ", "E ", "-1", "18446744073709551616", "9223372036854775807", "\\", "\\n"]
         var accepted = 0
-        try Fuzz.run(corpus: [whole, few], words: words.map { Array($0.utf8) }, seed: 1, iterations: 3_000) { bytes in
+        try Fuzz.run(corpus: [whole, few], words: words.map { Array($0.utf8) }, seed: 1, iterations: 3_000) {
+            (bytes) throws in
             guard let file = try? TraceFile(decoding: String(decoding: bytes, as: UTF8.self)) else { return }
             accepted += 1
             #expect(try TraceFile(decoding: file.encode()) == file)
