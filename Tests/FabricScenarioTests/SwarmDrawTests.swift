@@ -167,6 +167,20 @@ private func randomWorld(_ seed: UInt64) -> String {
         #expect(crashes > 50)
     }
 
+    @Test func `one node at most moves unaware, for two of them never find each other`() throws {
+        let source = base + "swarm: { faults: [readdress], count: { at-least: 5, at-most: 20 } }\n"
+        var unaware = 0
+        for seed in 0..<100 as Range<UInt64> {
+            var moved = 0
+            for step in try file(source).drawn(seed: seed).plan().steps {
+                if case .readdress(let nodes, let told) = step.action, !told { moved += nodes.count }
+            }
+            #expect(moved <= 1)
+            unaware += moved
+        }
+        #expect(unaware > 50)
+    }
+
     @Test func `syncs are lost by nodes alone, writes torn not before their keys are durable, and no keys rot`() throws
     {
         let source =

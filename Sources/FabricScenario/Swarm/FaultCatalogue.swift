@@ -94,9 +94,16 @@ enum FaultCatalogue {
         case .udpBlock: Entry(weight: 1) { $0.udpBlock() }
         case .readdress:
             Entry(weight: 1) { draw in
-                let nodes = draw.selector(draw.someNodes(atMost: 3), control: false)
-                let told = DocumentNode(.bool(draw.random.below(4) > 0))
-                return [draw.step(at: draw.moment(), "readdress", [("nodes", nodes), ("told", told)])]
+                var moved = draw.someNodes(atMost: 3)
+                // Two who both move unaware don't find each other: each is sought at its old address.
+                let isTold = draw.random.below(4) > 0 || draw.oneMovedUnaware
+                if !isTold {
+                    draw.oneMovedUnaware = true
+                    moved = [moved[0]]
+                }
+                let nodes = draw.selector(moved, control: false)
+                let members = [("nodes", nodes), ("told", DocumentNode(.bool(isTold)))]
+                return [draw.step(at: draw.moment(), "readdress", members)]
             }
         case .rebind: Entry(weight: 2) { $0.rebind() }
         case .dnsLies: Entry(weight: 2) { $0.dnsLies() }

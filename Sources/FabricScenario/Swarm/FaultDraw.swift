@@ -12,6 +12,8 @@ struct FaultDraw {
     var random: SeededRandom
     /// What nothing has befallen yet, by the file's own steps and by what was claimed since.
     private var room: FaultRoom
+    /// A node gets another address and is not told, by the file's own steps or by what was drawn.
+    var oneMovedUnaware: Bool
     /// Backups that were drawn.
     var backups = 0
 
@@ -21,6 +23,9 @@ struct FaultDraw {
         window = plan.swarm.window(plan.duration)
         random = SeededRandom(seed: 0, stream: "")
         room = FaultRoom(plan)
+        oneMovedUnaware = plan.steps.contains { step in
+            if case .readdress(_, let told) = step.action { !told } else { false }
+        }
     }
 
     /// No node is to be spared.
