@@ -266,7 +266,39 @@ const char *fabric_sqlite_parameter_name(void *statement, int index) {
 
 int fabric_sqlite_parameter_count(void *statement) { return sqlite3_bind_parameter_count(statement); }
 
-int fabric_sqlite_bind_empty_blob(void *statement, int index) { return sqlite3_bind_zeroblob(statement, index, 0); }
+int fabric_sqlite_bind_null(void *statement, int index) { return sqlite3_bind_null(statement, index); }
+
+int fabric_sqlite_bind_integer(void *statement, int index, int64_t value) {
+    return sqlite3_bind_int64(statement, index, value);
+}
+
+int fabric_sqlite_bind_text(void *statement, int index, const void *bytes, int64_t count) {
+    return sqlite3_bind_text64(statement, index, bytes != NULL ? bytes : "", (sqlite3_uint64)count, SQLITE_TRANSIENT,
+                               SQLITE_UTF8);
+}
+
+int fabric_sqlite_bind_blob(void *statement, int index, const void *bytes, int64_t count) {
+    if (count == 0) return sqlite3_bind_zeroblob(statement, index, 0);
+    return sqlite3_bind_blob64(statement, index, bytes, (sqlite3_uint64)count, SQLITE_TRANSIENT);
+}
+
+int fabric_sqlite_step(void *statement) { return sqlite3_step(statement); }
+int fabric_sqlite_reset(void *statement) { return sqlite3_reset(statement); }
+
+int fabric_sqlite_column_count(void *statement) { return sqlite3_column_count(statement); }
+const char *fabric_sqlite_column_name(void *statement, int index) { return sqlite3_column_name(statement, index); }
+int fabric_sqlite_column_type(void *statement, int index) { return sqlite3_column_type(statement, index); }
+int64_t fabric_sqlite_column_integer(void *statement, int index) { return sqlite3_column_int64(statement, index); }
+
+const void *fabric_sqlite_column_bytes(void *statement, int index, int *count) {
+    const void *bytes = sqlite3_column_blob(statement, index);
+    *count = sqlite3_column_bytes(statement, index);
+    return bytes;
+}
+
+int64_t fabric_sqlite_total_changes(void *connection) { return sqlite3_total_changes(connection); }
+int64_t fabric_sqlite_changes(void *connection) { return sqlite3_changes(connection); }
+const char *fabric_sqlite_message(void *connection) { return sqlite3_errmsg(connection); }
 
 int fabric_lock_file(int descriptor) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};

@@ -13,10 +13,11 @@ internal import GRDB
 public final class SQLiteObserver {
     private let image = DatabaseImage()
     private var connection: (queue: DatabaseQueue, vfs: DiskVFS)?
+    private let statements = StatementTable()
 
     public init() {}
 
-    deinit { try? connection?.queue.close() }
+    deinit { close() }
 
     /// Takes in what the files hold now; cheap when the log has only grown. `anew` says that they may have changed
     /// otherwise than by the store's writing. What is no database is found by `query`.
@@ -32,7 +33,7 @@ public final class SQLiteObserver {
             vfs.forgetFailure()
             return try queue.unsafeRead { database in
                 try database.beginTransaction(.deferred)
-                let transaction = SQLiteTransaction(database, vfs)
+                let transaction = SQLiteTransaction(database, statements, vfs)
                 defer {
                     transaction.end()
                     try? database.rollback()
@@ -40,10 +41,15 @@ public final class SQLiteObserver {
                 return try transaction.query(sql, [])
             }
         } catch {
-            try? connection?.queue.close()
-            connection = nil
+            close()
             throw error
         }
+    }
+
+    private func close() {
+        statements.removeAll()
+        try? connection?.queue.close()
+        connection = nil
     }
 
     private func current() throws -> (queue: DatabaseQueue, vfs: DiskVFS) {

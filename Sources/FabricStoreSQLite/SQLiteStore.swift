@@ -46,6 +46,7 @@ public final class SQLiteStore: Store {
     private struct Connection {
         let queue: DatabaseQueue
         let vfs: DiskVFS
+        let statements = StatementTable()
     }
 
     /// Opens the database `name` (letters, digits, `.`, `-` and `_`), making it when there is none, and recovers it after
@@ -81,9 +82,9 @@ public final class SQLiteStore: Store {
         connection.vfs.forgetFailure()
         return try connection.queue.writeWithoutTransaction { database in
             do {
-                try database.beginTransaction(.immediate)
+                try database.cachedStatement(sql: "BEGIN IMMEDIATE TRANSACTION").execute()
             } catch { throw storeError(error, connection.vfs) }
-            let transaction = SQLiteTransaction(database, connection.vfs)
+            let transaction = SQLiteTransaction(database, connection.statements, connection.vfs)
             defer { transaction.end() }
             let result: Result
             do {
@@ -94,7 +95,7 @@ public final class SQLiteStore: Store {
                 throw transaction.failure ?? error
             }
             do {
-                try database.commit()
+                try database.cachedStatement(sql: "COMMIT TRANSACTION").execute()
             } catch {
                 rollBack(database, connection.vfs, distrusted: distrustsDisk(error))
                 throw outcome(ofFailedCommit: error, connection.vfs)
@@ -106,6 +107,7 @@ public final class SQLiteStore: Store {
     /// Copies the log into the database and closes it. The store cannot be used afterwards.
     public func close() {
         guard let connection else { return }
+        connection.statements.removeAll()
         try? connection.queue.close()
         self.connection = nil
         isClosed = true
@@ -129,6 +131,7 @@ public final class SQLiteStore: Store {
     private func drop() {
         guard let connection else { return }
         connection.vfs.cutOff()
+        connection.statements.removeAll()
         try? connection.queue.close()
         self.connection = nil
         mustReopen = false

@@ -1,18 +1,18 @@
-internal import CFabricSQLite
 internal import FabricCore
-internal import Foundation
 internal import GRDB
 
 /// One transaction of a `SQLiteStore`. Useless once the transaction has ended.
 final class SQLiteTransaction: Transaction {
     private var database: Database?
+    private let statements: StatementTable
     private let vfs: DiskVFS
     /// The first error of a statement; it ends the transaction.
     private(set) var failure: StoreError?
     private(set) var distrustsDisk = false
 
-    init(_ database: Database, _ vfs: DiskVFS) {
+    init(_ database: Database, _ statements: StatementTable, _ vfs: DiskVFS) {
         self.database = database
+        self.statements = statements
         self.vfs = vfs
     }
 
@@ -20,27 +20,15 @@ final class SQLiteTransaction: Transaction {
 
     func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] {
         try perform { database in
-            let statement = try prepared(database, sql, arguments)
-            let columns = statement.columnNames
-            var rows: [SQLRow] = []
-            let cursor = try Row.fetchCursor(statement)
-            while let row = try cursor.next() {
-                guard rows.count < SQLiteStore.maximumRows else {
-                    throw StoreError.statement("more than \(SQLiteStore.maximumRows) rows")
-                }
-                rows.append(SQLRow(columns: columns, values: try values(of: row)))
-            }
-            return rows
+            let statement = try statements.find(sql, database)
+            return try statement.rows(arguments, atMost: SQLiteStore.maximumRows)
         }
     }
 
     func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
         try perform { database in
-            let statement = try prepared(database, sql, arguments)
-            let before = database.totalChangesCount
-            try statement.execute()
-            // `changesCount` is that of the last statement that changed anything, which need not be this one.
-            return database.totalChangesCount == before ? 0 : database.changesCount
+            let statement = try statements.find(sql, database)
+            return try statement.changes(arguments)
         }
     }
 
@@ -58,53 +46,6 @@ final class SQLiteTransaction: Transaction {
             failure = mapped
             distrustsDisk = FabricStoreSQLite.distrustsDisk(error)
             throw mapped
-        }
-    }
-
-    private func prepared(_ database: Database, _ sql: String, _ arguments: [SQLValue]) throws -> Statement {
-        let statement = try database.cachedStatement(sql: sql)
-        let pointer = UnsafeMutableRawPointer(statement.sqliteStatement)
-        let count = Int(fabric_sqlite_parameter_count(pointer))
-        guard count == arguments.count else {
-            throw StoreError.statement("\(count) placeholders and \(arguments.count) arguments: \(sql)")
-        }
-        for index in 0..<count {
-            // SQLite takes `$1` for a name and numbers names by first use; PostgreSQL goes by the number.
-            guard let name = fabric_sqlite_parameter_name(pointer, CInt(index + 1)),
-                String(cString: name) == "$\(index + 1)"
-            else { throw StoreError.statement("placeholders are $1, $2 … in first-use order: \(sql)") }
-        }
-        try statement.setArguments(StatementArguments(arguments.map(argument)))
-        // An empty `Data` has no address and would be bound as NULL.
-        for (index, value) in arguments.enumerated() where value == .blob([]) {
-            guard fabric_sqlite_bind_empty_blob(pointer, CInt(index + 1)) == 0 else {
-                throw StoreError.statement("an empty blob cannot be bound")
-            }
-        }
-        return statement
-    }
-
-    private func argument(_ value: SQLValue) throws -> (any DatabaseValueConvertible)? {
-        switch value {
-        case .null: return nil
-        case .integer(let integer): return integer
-        case .text(let text):
-            // PostgreSQL has no such text either, and SQLite would read it back cut off.
-            guard !text.utf8.contains(0) else { throw StoreError.statement("a text with a NUL character") }
-            return text
-        case .blob(let bytes): return Data(bytes)
-        }
-    }
-
-    private func values(of row: Row) throws -> [SQLValue] {
-        try row.databaseValues.map { value in
-            switch value.storage {
-            case .null: .null
-            case .int64(let integer): .integer(integer)
-            case .string(let text): .text(text)
-            case .blob(let data): .blob([UInt8](data))
-            case .double: throw StoreError.statement("a column of floating-point numbers")
-            }
         }
     }
 }

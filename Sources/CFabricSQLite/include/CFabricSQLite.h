@@ -49,8 +49,42 @@ void fabric_sqlite_end(void);
 // The name of parameter `index` (from 1) of a prepared statement, `$1` for instance; NULL when there is none.
 const char *fabric_sqlite_parameter_name(void *statement, int index);
 int fabric_sqlite_parameter_count(void *statement);
-// Binds a blob of no bytes, which is not NULL.
-int fabric_sqlite_bind_empty_blob(void *statement, int index);
+
+// SQLite's functions of these names, on statements and connections that somebody else owns. Binding copies, and a blob or
+// text of no bytes is not NULL. Each returns SQLite's result code where it returns one.
+int fabric_sqlite_bind_null(void *statement, int index);
+int fabric_sqlite_bind_integer(void *statement, int index, int64_t value);
+int fabric_sqlite_bind_text(void *statement, int index, const void *bytes, int64_t count);
+int fabric_sqlite_bind_blob(void *statement, int index, const void *bytes, int64_t count);
+int fabric_sqlite_step(void *statement);
+int fabric_sqlite_reset(void *statement);
+
+enum {
+    FABRIC_SQLITE_OK = 0,
+    FABRIC_SQLITE_ROW = 100,
+    FABRIC_SQLITE_DONE = 101,
+};
+
+// Columns of the row that `fabric_sqlite_step` came to, from 0.
+enum {
+    FABRIC_SQLITE_INTEGER = 1,
+    FABRIC_SQLITE_FLOAT = 2,
+    FABRIC_SQLITE_TEXT = 3,
+    FABRIC_SQLITE_BLOB = 4,
+    FABRIC_SQLITE_NULL = 5,
+};
+int fabric_sqlite_column_count(void *statement);
+const char *fabric_sqlite_column_name(void *statement, int index);
+int fabric_sqlite_column_type(void *statement, int index);
+int64_t fabric_sqlite_column_integer(void *statement, int index);
+// The bytes of a text or blob, valid until the next step; NULL when there are none.
+const void *fabric_sqlite_column_bytes(void *statement, int index, int *count);
+
+// Of a connection: the rows changed since it was opened, and by the last statement that changed any, and the last error's
+// message.
+int64_t fabric_sqlite_total_changes(void *connection);
+int64_t fabric_sqlite_changes(void *connection);
+const char *fabric_sqlite_message(void *connection);
 
 // Takes an exclusive lock on the whole of an open file that lasts as long as the open file description (an OFD lock).
 // It excludes other such openers, in this process too, and programs that use POSIX locks, as the sqlite3 shell does.
