@@ -97,8 +97,10 @@ extension Int64 {
 extension Duration {
     /// Whole nanoseconds, truncated towards zero; traps outside ±292 years.
     @inlinable public var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        let attoseconds = attoseconds
+        // Nearly always: `components` divides 128 bits twice, and this is asked for with every packet.
+        if let short = Int64(exactly: attoseconds) { return short / 1_000_000_000 }
+        return Int64(attoseconds / 1_000_000_000)
     }
 
     public static func minutes(_ n: Int64) -> Duration { .seconds(n * 60) }

@@ -12,29 +12,25 @@ public struct PeerHealth: Hashable, Sendable {
     public let probeInterval: Duration
     /// After this long without an echo the path is down.
     public let upWindow: Duration
-    // Worked out once: dividing a `Duration` is slow, and both are asked for at every event.
+    /// Worked out once: dividing a `Duration` is slow.
     private let repetitionInterval: Duration
+    /// When the next probe is due; kept, since it is asked for at every event.
+    public private(set) var probeDue: Instant
+    /// The end of the last echo's window.
+    private var lastUp: Instant?
     public private(set) var nextSequence: UInt64 = 1
     public private(set) var lastProbe: Instant?
     public private(set) var lastEcho: Instant?
     public private(set) var roundTrip: Duration?
     public private(set) var probesSent: UInt64 = 0
     public private(set) var echoesReceived: UInt64 = 0
-    private var isAnswered = true
-    private var firstProbeDue: Instant
 
     /// Of a peer that is probed this often, first at `firstProbe`.
     public init(probeInterval: Duration, firstProbe: Instant) {
         self.probeInterval = probeInterval
         upWindow = probeInterval * 5 / 2
         repetitionInterval = probeInterval / Self.repetitionsPerInterval
-        firstProbeDue = firstProbe
-    }
-
-    /// When the next probe is due.
-    public var probeDue: Instant {
-        guard let lastProbe else { return firstProbeDue }
-        return lastProbe + (isAnswered ? probeInterval : repetitionInterval)
+        probeDue = firstProbe
     }
 
     /// Returns the sequence number of the probe that is sent now.
@@ -42,7 +38,7 @@ public struct PeerHealth: Hashable, Sendable {
         defer { nextSequence += 1 }
         probesSent += 1
         lastProbe = now
-        isAnswered = false
+        probeDue = now + repetitionInterval
         return nextSequence
     }
 
@@ -54,12 +50,13 @@ public struct PeerHealth: Hashable, Sendable {
         lastEcho = now
         roundTrip = trip
         echoesReceived += 1
-        isAnswered = true
+        if let lastProbe { probeDue = lastProbe + probeInterval }
+        lastUp = now + upWindow
         return true
     }
 
     /// The path counts as up until then, if no echo comes; nil before the first.
-    public var upUntil: Instant? { lastEcho.map { planted(.pathUpForever) ? .distantFuture : $0 + upWindow } }
+    public var upUntil: Instant? { planted(.pathUpForever) ? lastUp.map { _ in .distantFuture } : lastUp }
 
     public func isUp(at now: Instant) -> Bool {
         guard let upUntil else { return false }

@@ -217,10 +217,13 @@ extension NodeAgent {
     /// When the first peer's next probe is due.
     var probeDue: Instant? {
         guard tunnelsReady, probeCursor == nil else { return nil }
-        var due: Instant?
-        // By index: iterating copies every peer, at every event.
-        for index in peers.indices { due = min(due ?? .distantFuture, peers[index].health.probeDue) }
-        return due
+        if earliestProbe == nil {
+            var due = Instant.distantFuture
+            // By index: iterating copies every peer.
+            for index in peers.indices { due = min(due, peers[index].health.probeDue) }
+            earliestProbe = due
+        }
+        return earliestProbe == .distantFuture ? nil : earliestProbe
     }
 
     /// Probes the peers that are due; `nextTransmit` builds the packets as the host takes them.

@@ -76,7 +76,13 @@ public final class NodeAgent: Component {
     /// Handshakes may be sent: a time stamp floor is durable, or none can be and the one found serves.
     var tunnelsReady = false
     var domains: [DomainState] = []
-    public internal(set) var peers: [NodePeer] = []
+    public internal(set) var peers: [NodePeer] = [] {
+        // Whatever changes in it may be a probe's time.
+        didSet { earliestProbe = nil }
+    }
+    /// The earliest probe of any peer; nil when it is to be looked for again, the distant future
+    /// when there is no peer.
+    var earliestProbe: Instant?
     var probeCursor: Int?
     /// Peers that a person configured; see NodeAgent+StaticPeers.swift.
     var staticPeers: [StaticPeer]

@@ -96,4 +96,17 @@ import Testing
         #expect(Deadline<String>.earlier(nil, nil) == nil)
         #expect(late.description == "2ns late")
     }
+
+    @Test("A duration's nanoseconds are whole, truncated towards zero, near and far")
+    func nanoseconds() {
+        // Some 9.2 s of attoseconds fit in 64 bits.
+        for value in [0, 1, -1, 9_223_372_036, 9_223_372_037, -9_223_372_037, 120_000_000_000, .max, .min] as [Int64] {
+            #expect(Duration.nanoseconds(value).nanoseconds == value)
+        }
+        for seconds in [0, 5, 9, 10, 86_400] as [Int64] {
+            let part = Duration(secondsComponent: seconds, attosecondsComponent: 1_999_999_999)
+            #expect(part.nanoseconds == seconds * 1_000_000_000 + 1)
+            #expect((Duration.zero - part).nanoseconds == -(seconds * 1_000_000_000 + 1))
+        }
+    }
 }
