@@ -111,6 +111,13 @@ public enum PacketCiphers {
         return all
     }
 
+    /// The fastest on most machines for small packets, told without a clock. What it seals is what OpenSSL's would.
+    public static func forSimulation() -> any PacketCipher {
+        let ciphers = available()
+        guard let last = ciphers.last, agrees(last, with: ciphers[0]) else { return ciphers[0] }
+        return last
+    }
+
     /// Measures for about a millisecond and returns the fastest of `ciphers`. One that does not do exactly what the first does
     /// is not considered. `clock` gives nanoseconds.
     public static func fastest(
