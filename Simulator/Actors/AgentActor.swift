@@ -60,6 +60,7 @@ final class AgentActor: SimulatedHost {
 
     func boot(_ now: Now) {
         bootCount += 1
+        services.paths.forget(host)
         services.checks.booted(self)
         agent = NodeAgent(
             configuration: configuration,
@@ -93,6 +94,7 @@ final class AgentActor: SimulatedHost {
     }
 
     func crashed() {
+        services.paths.forget(host)
         agent = nil
         client = nil
         security = nil
@@ -219,7 +221,9 @@ final class AgentActor: SimulatedHost {
             services.checks.persists(file, bytes, number, self)
             world.store(of: host).persist(file.rawValue, bytes, operation: number)
         case .configureInterface: break
-        case .report(let report): onReport?(self, report)
+        case .report(let report):
+            services.paths.forget(host)
+            onReport?(self, report)
         }
     }
 
@@ -290,6 +294,7 @@ final class ActorServices {
     let cryptography: any Cryptography
     let certificates: any CertificateProvider
     let flows = FlowLedger()
+    let paths = FreshPaths()
     let checks: SafetyChecks
 
     init(world: World, cryptography: any Cryptography, certificates: any CertificateProvider) {

@@ -152,8 +152,11 @@ final class ControlActor: SimulatedHost {
                 vault: vault, certificates: services.certificates, cryptography: services.cryptography, random: random,
                 dnsNames: [], now: now.wall)
             pin = identity.pin
+            var options = SQLiteStore.Options()
+            // Of some thousand nodes each heartbeat would read pages anew.
+            options.pageCacheBytes = 32 << 20
             let store = try SQLiteStore(
-                disk: world.disk(of: host), name: Self.databaseName, random: storeRandom)
+                disk: world.disk(of: host), name: Self.databaseName, random: storeRandom, options: options)
             let database = FaultyStore(store, databaseConditions)
             self.store = store
             self.database = database

@@ -10,7 +10,11 @@ extension ScenarioRun {
         case .suspend(let set): for host in hosts(set) { world.suspend(host) }
         case .resume(let set): for host in hosts(set) { world.resume(host) }
         case .slowProcessor(let set, let cost): for host in hosts(set) { world.setEventCost(host, cost) }
-        case .drift(let set, let drift): for host in hosts(set) { world.setClockDrift(host, partsPerBillion: drift) }
+        case .drift(let set, let drift):
+            for host in hosts(set) {
+                world.setClockDrift(host, partsPerBillion: drift)
+                services.paths.forget(host)
+            }
         case .disk(let set, let settings):
             for host in hosts(set) {
                 world.diskConditions(of: host).apply(settings)

@@ -68,7 +68,9 @@ public final class ScenarioRun {
         world = World(seed: plan.seed, epoch: Self.epoch, recording: recording)
         judge = Judge(plan: plan)
         services = ActorServices(
-            world: world, cryptography: SystemCryptography(), certificates: X509Identity())
+            world: world,
+            cryptography: WorldCryptography(SystemCryptography(packetCipher: PacketCiphers.forSimulation())),
+            certificates: X509Identity())
         let world = world
         places = plan.places.enumerated().map { index, place in
             world.network.addPlace(
@@ -120,6 +122,7 @@ public final class ScenarioRun {
                 control: control.endpoint, packets: packets)
             let host = world.addHost(agent, name: node.name, place: places[node.place])
             agent.attach(host)
+            services.paths.add(node: agents.count, host: host)
             if node.clockSkew != .zero { world.jumpWallClock(host, by: node.clockSkew) }
             if node.clockDriftPartsPerBillion != 0 {
                 world.setClockDrift(host, partsPerBillion: node.clockDriftPartsPerBillion)

@@ -26,8 +26,6 @@ final class SimulationView: WorldView {
         var boot: UInt64 = 0
         /// Position in the agent's list, index in the plan.
         var peers: [(position: Int, node: Int)] = []
-        /// All paths stay up until this time of the node's clock, whatever comes: an echo only moves it on.
-        var upUntil = Instant.zero
     }
 
     private struct ControlRecords {
@@ -87,20 +85,23 @@ final class SimulationView: WorldView {
             isUp: health.isUp(at: world.now(of: agents[node].host).monotonic))
     }
 
-    /// A look costs two comparisons while the paths are fresh: the peers are asked again when the oldest echo is about to
+    /// A look costs one comparison while the paths are fresh: the peers are asked again when the oldest echo is about to
     /// count no more, and not at every look.
     func reachesAllPeers(_ node: Int) -> Bool {
-        guard let agent = agents[node].agent else { return false }
+        if services.paths.areUp(node, at: world.now) { return true }
+        guard let agent = agents[node].agent, agent.phase == .active else { return false }
         refresh(node, agent)
         guard !peerIndices[node].peers.isEmpty else { return false }
-        let now = world.now(of: agents[node].host).monotonic
-        if now <= peerIndices[node].upUntil { return true }
+        let host: HostID = agents[node].host
+        let now = world.now(of: host).monotonic
         var until = Instant.distantFuture
         for entry in peerIndices[node].peers {
             guard let end = agent.peers[entry.position].health.upUntil, now <= end else { return false }
             until = min(until, end)
         }
-        peerIndices[node].upUntil = until
+        // Of a peer that is not known yet nothing is kept.
+        guard peerIndices[node].version == agent.snapshotVersion else { return true }
+        services.paths.note(node, upBefore: world.clock(of: host).worldTime(of: until + .nanoseconds(1)))
         return true
     }
 

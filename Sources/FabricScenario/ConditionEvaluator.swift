@@ -150,7 +150,7 @@ struct ConditionEvaluator: Sendable {
         case .reaches:
             return reached(node, targets[condition.id], view) == wanted(node, condition)
         case .reachesPolicy:
-            if view.reachesAllPeers(node) { return view.phase(of: node) == .active }
+            if view.reachesAllPeers(node) { return true }
             let count = view.peerCount(of: node)
             for index in 0..<count {
                 let peer = view.peer(index, of: node)

@@ -6,7 +6,7 @@ public protocol WorldView {
     func peerCount(of node: Int) -> Int
     /// A node that is a peer in several routing domains counts once, as up when all are.
     func peer(_ index: Int, of node: Int) -> PeerView
-    /// Whether the node has peers and all of them are up. A host may know it with less work than looking at each.
+    /// Whether the node is active, has peers, and all of them are up. A host may know it with less work than looking at each.
     func reachesAllPeers(_ node: Int) -> Bool
     /// As the control plane sees it; a host that can't ask now says what it heard last.
     func isOnline(_ node: Int) -> Bool
@@ -57,7 +57,7 @@ extension WorldView {
     public func reachesAllPeers(_ node: Int) -> Bool {
         let count = peerCount(of: node)
         for index in 0..<count where !peer(index, of: node).isUp { return false }
-        return count > 0
+        return count > 0 && phase(of: node) == .active
     }
 }
 
