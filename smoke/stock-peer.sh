@@ -234,6 +234,7 @@ direction() { # direction INITIATOR: ours or theirs
         fail "the agent's status counts too few bytes"
 
     [ -z "$long" ] || outlast_session
+    lose_interface
 
     end "$agent" || fail "the agent ended badly"
     end "$peer"
@@ -241,6 +242,13 @@ direction() { # direction INITIATOR: ours or theirs
     end "$control_recorder" || fail "the capture ended badly"
     ip -n "$ours" link show rapwg >/dev/null 2>&1 && fail "our TUN device is still there"
     judge "$capture" "$keys" "$work/$initiator-control.pcap"
+}
+lose_interface() { # somebody deletes the TUN device: it is made again, and told of once
+    # Without the device the default route would take what is for the peer.
+    ip -n "$ours" route replace blackhole 10.78.0.0/16 metric 9999 || fail "no route"
+    ip -n "$ours" link delete rapwg || fail "there is no TUN device to delete"
+    await 20 "the TUN device was not made again" ip netns exec "$ours" ping -q -n -c 1 -W 1 10.78.0.2
+    [ "$(grep -c 'was it deleted' "$work/agent.log")" = 1 ] || fail "the loss of the TUN device is not told of once"
 }
 outlast_session() {
     local first ours_first back

@@ -109,6 +109,10 @@ public final class AgentHost {
             agent.handleDeadline(now: now, into: &actions)
             settle(now)
         }
+        packets.onLoss = { [unowned self] interface, error in
+            loop.unregister(interface.device.descriptor)
+            tell(.interfaceFailed(interface.domain, "\(error); was it deleted? It is made again"))
+        }
         let endpoints = settings.advertise.isEmpty ? [socket.localEndpoint] : settings.advertise
         feed(.started(files: loadedFiles, endpoints: endpoints))
         try loop.run()

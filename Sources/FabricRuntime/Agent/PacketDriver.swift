@@ -42,8 +42,10 @@ final class PacketDriver {
     private let outgoing: UnsafeMutableRawPointer
     private var cursor = 0
     private var scratch = PacketBuffer(packetCapacity: 2048)
-    /// Told of what makes a socket or a device unusable.
+    /// Told of what makes the socket unusable.
     private let report: (any Error) -> Void
+    /// Told of an interface whose device has failed for good: it was deleted. The driver has let go of it.
+    var onLoss: ((AgentInterface, SystemError) -> Void)?
 
     init(agent: NodeAgent, socket: UDPSocket, offloads: Bool, report: @escaping (any Error) -> Void) {
         self.agent = agent
@@ -63,6 +65,13 @@ final class PacketDriver {
     }
 
     func add(_ interface: AgentInterface) { interfaces.append(interface) }
+
+    private func lose(_ interface: AgentInterface, _ error: SystemError) {
+        interface.forgetDeliveries()
+        interfaces.removeAll { $0 === interface }
+        lastInterface = nil
+        onLoss?(interface, error)
+    }
 
     /// What the kernel does, by the names that operators see.
     var offloads: [String] {
@@ -102,7 +111,11 @@ final class PacketDriver {
     private func read(_ interface: AgentInterface) throws(SystemError) -> Int {
         let room = interface.headerLength
         let area = UnsafeMutableRawBufferPointer(start: landing, count: TUNDevice.longestRead)
-        let count = try interface.device.read(into: area) - room
+        let count: Int
+        do throws(SystemError) { count = try interface.device.read(into: area) - room } catch {
+            lose(interface, error)
+            return 0
+        }
         guard count > 0 else { return 0 }
         let now = LinuxClock.now()
         let packet = UnsafeMutableRawBufferPointer(start: landing + room, count: count)
@@ -171,7 +184,9 @@ final class PacketDriver {
                 guard received > 0 else { break }
                 let now = LinuxClock.now()
                 for index in 0..<slots.count { take(slots[index], now) }
-                for interface in interfaces { try interface.writeOut(&counters) }
+                for interface in interfaces {
+                    do throws(SystemError) { try interface.writeOut(&counters) } catch { lose(interface, error) }
+                }
                 if received < slots.capacity { break }
             }
         } catch {
@@ -198,12 +213,7 @@ final class PacketDriver {
     private func deliver(_ packet: borrowing PacketBuffer, _ domain: RoutingDomainID) {
         if lastInterface?.domain != domain { lastInterface = interfaces.first { $0.domain == domain } }
         guard let interface = lastInterface else { return }
-        do throws(SystemError) {
-            try interface.deliver(packet, &counters)
-        } catch {
-            interface.forgetDeliveries()
-            report(error)
-        }
+        do throws(SystemError) { try interface.deliver(packet, &counters) } catch { lose(interface, error) }
     }
 
     // MARK: The agent's own
