@@ -38,6 +38,13 @@ public final class ControlPlane {
     let controlPin: [UInt8]
     public let settings: ControlSettings
     public internal(set) var counters = ControlCounters()
+    /// The newest failure of the store, for the operator's log.
+    public private(set) var lastStoreError: (any Error)?
+
+    func note(_ storeError: any Error) {
+        counters.storeErrors += 1
+        lastStoreError = storeError
+    }
 
     /// Makes the vault's master secret on first use.
     public init(_ environment: ControlEnvironment, settings: ControlSettings) throws {
@@ -67,7 +74,7 @@ public final class ControlPlane {
         do {
             handled = try run(request, now: now, parkedUntil: parkedUntil)
         } catch let error as UnknownOutcome {
-            counters.storeErrors += 1
+            note(StoreError.unknownOutcome("the commit was not answered"))
             // It may have taken place: whoever waits looks again, in a transaction that finds out.
             handled = error.handled
         } catch let problem as Problem {
@@ -75,7 +82,7 @@ public final class ControlPlane {
             if problem.code == .unauthenticated { counters.unauthenticated += 1 }
             if problem.code == .tokenUnknown { counters.unknownTokens += 1 }
         } catch let error as StoreError {
-            counters.storeErrors += 1
+            note(error)
             handled = Handled(outcome: .reply(Self.problem(for: error).reply))
         } catch {
             handled = Handled(outcome: .reply(Problem(.internalError, "\(error)").reply))

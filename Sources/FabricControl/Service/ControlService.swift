@@ -162,7 +162,7 @@ extension ControlService {
             startAt = nil
             refreshAt = now.monotonic + plane.settings.refreshCheck
         } catch {
-            plane.counters.storeErrors += 1
+            plane.note(error)
             startAt = now.monotonic + Self.retryDelay
         }
     }
@@ -178,7 +178,7 @@ extension ControlService {
             flushAt = isComplete ? nil : now.monotonic
             wake(touched, now: now, into: &actions)
         } catch {
-            plane.counters.storeErrors += 1
+            plane.note(error)
             flushAt = now.monotonic + Self.retryDelay
             // They may have been made, and then the next flush finds nothing to tell.
             if let unknown = error as? UnknownFlush { wake(unknown.touched, now: now, into: &actions) }
@@ -193,7 +193,7 @@ extension ControlService {
             for key in silent { lastHeard[key] = nil }
             sweepAt = lastHeard.isEmpty ? nil : now.monotonic + plane.settings.heartbeatInterval / 3
         } catch {
-            plane.counters.storeErrors += 1
+            plane.note(error)
             sweepAt = now.monotonic + Self.retryDelay
         }
     }
@@ -203,7 +203,7 @@ extension ControlService {
         do {
             if try plane.markStaleSnapshots(now: now), flushAt == nil { flushAt = now.monotonic }
         } catch {
-            plane.counters.storeErrors += 1
+            plane.note(error)
             refreshAt = now.monotonic + Self.retryDelay
         }
     }

@@ -59,6 +59,10 @@ public final class ControlHost {
     /// Requests that may make a cluster: its root must be known before its creator hears of it.
     private var creations: Set<ControlService.RequestID> = []
     private var actions: [ControlService.Action] = []
+    /// Failures of the store that have been logged, and when last: a full disk fails every write.
+    private var loggedStoreErrors: UInt64 = 0
+    private var storeErrorsLoggedAt: Instant?
+    static let storeErrorPause = Duration.seconds(10)
 
     /// SHA-256 of the control plane's root certificate.
     public let pin: [UInt8]
@@ -83,6 +87,7 @@ public final class ControlHost {
                 cryptography: SystemCryptography(), random: KernelRandom(), controlPin: identity.pin),
             settings: settings.control)
         try plane.prepare(now: now.wall)
+        if case .sqlite = settings.database { try installation.noteDatabase() }
         roots.update(try plane.clusterRoots())
         service = ControlService(plane)
         certificateCheckAt = now.monotonic + Self.certificateCheck
@@ -94,6 +99,7 @@ public final class ControlHost {
     ) throws -> (store: any Store, close: () -> Void) {
         switch database {
         case .sqlite:
+            try installation.checkDatabase()
             let store = try SQLiteStore(
                 disk: DirectoryDisk(path: installation.path + "/db"), name: ControlInstallation.databaseName,
                 random: KernelRandom())
@@ -163,8 +169,21 @@ public final class ControlHost {
     private func settle() {
         for action in actions { perform(action) }
         actions.removeAll(keepingCapacity: true)
+        logStoreErrors()
         let deadline = service.nextDeadline()?.instant
         loop.setDeadline(min(deadline ?? .distantFuture, certificateCheckAt))
+    }
+
+    private func logStoreErrors() {
+        let failures = service.plane.counters.storeErrors
+        guard failures != loggedStoreErrors, let error = service.plane.lastStoreError else { return }
+        let now = LinuxClock.now().monotonic
+        if let storeErrorsLoggedAt, now - storeErrorsLoggedAt < Self.storeErrorPause { return }
+        logger.error(
+            "records could not be read or written; who asked is told to ask again",
+            metadata: ["error": "\(error)", "requests": "\(failures - loggedStoreErrors)"])
+        loggedStoreErrors = failures
+        storeErrorsLoggedAt = now
     }
 
     private func perform(_ action: ControlService.Action) {

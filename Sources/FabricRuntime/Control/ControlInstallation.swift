@@ -35,7 +35,33 @@ public struct ControlInstallation {
     public static func open(_ path: String) throws -> ControlInstallation {
         let installation = try ControlInstallation(path: path, create: false)
         _ = try installation.adminTokenHash()
+        for name in try ControlIdentity.vaultNames.filter({ try installation.vault.read($0) == nil }) {
+            throw ControlInstallationError(
+                "\(path)/keys/\(name) is missing: put it back from a backup. A new one would make another control plane, "
+                    + "which no node and no operator knows")
+        }
         return installation
+    }
+
+    // MARK: The database
+
+    /// Says that there is a database, once it has been opened.
+    private static let databaseMark = "has-database"
+
+    /// Throws when the database that this control plane had is gone: an empty one would forget every cluster and node.
+    func checkDatabase() throws {
+        guard try vault.read(Self.databaseMark) != nil else { return }
+        let file = "\(path)/db/\(Self.databaseName)"
+        var facts = stat()
+        guard stat(file, &facts) == 0, facts.st_size > 0 else {
+            throw ControlInstallationError(
+                "\(file) is missing or empty: put it back from a backup. To begin anew, make another state with "
+                    + "“rap-control init”")
+        }
+    }
+
+    func noteDatabase() throws {
+        if try vault.read(Self.databaseMark) == nil { try vault.write(Self.databaseMark, [1]) }
     }
 
     /// Makes keys and an operators' token. The token goes to the operator's file alone; here stays its hash.
