@@ -31,6 +31,11 @@ ln -s kept.html "$work/link.html"
 [ ! -c /dev/full ] || ! "$bin/rap-sim" run Scenarios/two-sites.yaml --quiet --report /dev/full >"$work/output" 2>&1 ||
     fail "a report that could not be written went unnoticed"
 
+cp Scenarios/two-sites.yaml "$work/own.yaml"
+! "$bin/rap-sim" run "$work/own.yaml" --quiet --report "$work/own.yaml" >"$work/output" 2>&1 ||
+    fail "a report took the place of its scenario"
+cmp -s Scenarios/two-sites.yaml "$work/own.yaml" || fail "a refused --report changed the scenario"
+
 # ---------------------------------------------------------------- the tutorial's commands
 # A block of its shell commands is followed by what they print, of which the lines that stand there must come.
 page=docs/debugging.md

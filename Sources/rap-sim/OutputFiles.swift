@@ -26,6 +26,23 @@ struct RunOutputs {
         Trace.Recording(checkpointInterval: trace == nil ? 0 : Self.checkpointInterval, entries: traceEntries)
     }
 
+    /// Refuses outputs that would overwrite the scenario or one another. Devices take several.
+    func checkDistinct(from scenario: String) throws {
+        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+        var known = [(file: resolved(scenario), what: "the scenario")]
+        let named = [
+            ("--report", report), ("--pcap", pcap), ("--keys", keys), ("--events", events), ("--trace", trace),
+        ]
+        for (option, path) in named {
+            guard let path, case let file = resolved(path), !file.hasPrefix("/dev/") else { continue }
+            if let other = known.first(where: { $0.file == file }) {
+                complain("\(option) \(path) would overwrite \(other.what); name another file")
+                throw ExitCode(2)
+            }
+            known.append((file, "what \(option) writes"))
+        }
+    }
+
     /// What a capture is to hold; names that the plan does not have end the program.
     func filter(_ plan: Plan) throws -> UnderlayCapture.Filter {
         var filter = UnderlayCapture.Filter()

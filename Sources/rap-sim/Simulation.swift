@@ -60,6 +60,7 @@ func simulate(
     run.notesCoverage = outputs.coverage
     run.stopsWhenSettled = outputs.untilSettled
     run.stopsWhenBroken = outputs.untilRule
+    try outputs.checkDistinct(from: file)
     let files = try OutputFiles(outputs, run)
     let verdict = run.run {
         display?.show($0)
