@@ -32,7 +32,8 @@ public struct CaptureSummary: Sendable, Encodable {
     /// Judges the recorded links: WireGuard between nodes' tunnel ports, TLS 1.3 with the control plane, what links
     /// need, and nothing else; the canary nowhere.
     static func judge(
-        _ links: [RecordedLink], control: Endpoint, canary bytes: [UInt8], canary: Canary, tunnelWasUp: Bool
+        _ links: [RecordedLink], control: Endpoint, canary bytes: [UInt8], canary: Canary, tunnelWasUp: Bool,
+        processesDie: Bool = false
     ) throws -> CaptureSummary {
         var rules = CaptureRules.fabric(canaries: [bytes], tunnelMTUs: [tunnelMTU])
         let underlay = IPPrefix(IPAddress(v4: 10 << 24), length: 8)!
@@ -40,6 +41,8 @@ public struct CaptureSummary: Sendable, Encodable {
         rules.restrict(
             PacketKind.wireGuard, to: .among([EndpointPattern(prefix: underlay, ports: port...port)]))
         rules.restrict([.tls, .tcpControl], to: .with([EndpointPattern(control)]))
+        // The kernel of a process that has died says that nobody listens there (RFC 1122, section 4.1.3.1).
+        if processesDie { rules.restrict([.icmp], to: .any) }
         var summary = CaptureSummary(
             held: true, links: links.count, packets: 0, bytes: 0, tlsConnections: 0, kinds: [:], violationCount: 0,
             violations: [], canary: canary)

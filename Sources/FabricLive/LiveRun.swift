@@ -104,7 +104,8 @@ public final class LiveRun {
         troubles += network.stopLinks()
         let capture = try CaptureSummary.judge(
             links, control: network.controlEndpoint, canary: canary.canary, canary: canary.summary,
-            tunnelWasUp: canary.tunnelWasUp)
+            tunnelWasUp: canary.tunnelWasUp,
+            processesDie: plan.steps.contains { if case .hostFault(.kill) = $0.action { true } else { false } })
         return LiveReport(
             plan: plan, verdict: verdict, capture: capture, troubles: troubles + desk.troubles,
             steps: stepsDone, elapsed: ended, wall: LinuxClock.now().monotonic - began)
