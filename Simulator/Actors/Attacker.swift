@@ -51,6 +51,8 @@ final class Attacker: SimulatedHost {
     /// By timer token; looked up by key only.
     private var held: [UInt64: Held] = [:]
     private var nextToken: UInt64 = 0
+    /// Datagrams that he has sent a second time.
+    private(set) var replayed: UInt64 = 0
     /// Tokens of floods carry this bit.
     private static let floodFlag: UInt64 = 1 << 62
 
@@ -150,7 +152,9 @@ final class Attacker: SimulatedHost {
     func handle(_ event: HostEvent, now: Now) {
         guard case .timer(let token) = event else { return }
         if token & Self.floodFlag != 0 { return floodOn(Int(token & ~Self.floodFlag)) }
-        if let datagram = held.removeValue(forKey: token) { send(datagram) }
+        guard let datagram = held.removeValue(forKey: token) else { return }
+        replayed += 1
+        send(datagram)
     }
 }
 

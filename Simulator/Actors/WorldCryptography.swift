@@ -6,18 +6,15 @@ internal import FabricCore
 /// An X25519 secret of two public keys is the same from either end, and whether a signature is good is the same for
 /// everybody, so that nothing can depend on who asked first. Only results that were computed are kept: secrets under
 /// both whole keys, signatures under the SHA-256 of key, signature and message. Refusals are not kept.
-final class WorldCryptography: Cryptography {
-    private let base: any Cryptography
+final class WorldCryptography: ForwardingCryptography {
     fileprivate var secrets = RecentTable<KeyPairName, Bytes32>(generation: 4096)
     private var goodSignatures = RecentTable<Bytes32, Bool>(generation: 16_384)
 
-    init(_ base: any Cryptography) { self.base = base }
-
-    func agreementKey(_ privateKey: [UInt8]) throws(CryptographyError) -> any AgreementKey {
+    override func agreementKey(_ privateKey: [UInt8]) throws(CryptographyError) -> any AgreementKey {
         WorldAgreementKey(try base.agreementKey(privateKey), self)
     }
 
-    func ed25519Verify(publicKey: [UInt8], signature: [UInt8], _ message: [UInt8]) -> Bool {
+    override func ed25519Verify(publicKey: [UInt8], signature: [UInt8], _ message: [UInt8]) -> Bool {
         guard publicKey.count == 32, signature.count == 64 else { return false }
         let name = Bytes32(base.sha256(publicKey + signature + message))
         if goodSignatures[name] == true { return true }
@@ -25,37 +22,6 @@ final class WorldCryptography: Cryptography {
         goodSignatures[name] = true
         return true
     }
-
-    // MARK: As they are
-
-    func sha256(_ data: [UInt8]) -> [UInt8] { base.sha256(data) }
-    func hmacSHA256(key: [UInt8], _ data: [UInt8]) -> [UInt8] { base.hmacSHA256(key: key, data) }
-    func ed25519PublicKey(seed: [UInt8]) throws(CryptographyError) -> [UInt8] { try base.ed25519PublicKey(seed: seed) }
-    func ed25519Sign(seed: [UInt8], _ message: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        try base.ed25519Sign(seed: seed, message)
-    }
-    func x25519PublicKey(privateKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        try base.x25519PublicKey(privateKey: privateKey)
-    }
-    func x25519(privateKey: [UInt8], publicKey: [UInt8]) throws(CryptographyError) -> [UInt8] {
-        try base.x25519(privateKey: privateKey, publicKey: publicKey)
-    }
-    func blake2s(_ data: [UInt8]) -> [UInt8] { base.blake2s(data) }
-    func blake2sMAC(key: [UInt8], _ data: [UInt8]) -> [UInt8] { base.blake2sMAC(key: key, data) }
-    func hmacBLAKE2s(key: [UInt8], _ data: [UInt8]) -> [UInt8] { base.hmacBLAKE2s(key: key, data) }
-    func chachaSeal(key: [UInt8], counter: UInt64, _ plaintext: [UInt8], authenticating: [UInt8]) -> [UInt8] {
-        base.chachaSeal(key: key, counter: counter, plaintext, authenticating: authenticating)
-    }
-    func chachaOpen(key: [UInt8], counter: UInt64, _ sealed: [UInt8], authenticating: [UInt8]) -> [UInt8]? {
-        base.chachaOpen(key: key, counter: counter, sealed, authenticating: authenticating)
-    }
-    func xchachaSeal(key: [UInt8], nonce: [UInt8], _ plaintext: [UInt8], authenticating: [UInt8]) -> [UInt8] {
-        base.xchachaSeal(key: key, nonce: nonce, plaintext, authenticating: authenticating)
-    }
-    func xchachaOpen(key: [UInt8], nonce: [UInt8], _ sealed: [UInt8], authenticating: [UInt8]) -> [UInt8]? {
-        base.xchachaOpen(key: key, nonce: nonce, sealed, authenticating: authenticating)
-    }
-    func packetKey(_ key: [UInt8]) -> any PacketKey { base.packetKey(key) }
 }
 
 private final class WorldAgreementKey: AgreementKey {

@@ -8,11 +8,8 @@ internal import FabricTunnel
 /// which empties at the limit's rate.
 struct LoadShed {
     private static let perSecond = Int64(TunnelLimits.default.handshakesPerSecondBeforeCookies)
-    private static let deepest = 2 * perSecond
 
-    /// In units of a handshake.
-    private var level: Int64 = 0
-    private var since = Instant.zero
+    private var handshakes = LeakyBucket(perSecond: perSecond, deepest: 2 * perSecond)
 
     mutating func booted() { self = LoadShed() }
 
@@ -25,14 +22,7 @@ struct LoadShed {
     }
 
     mutating func worked(at now: Instant) -> String? {
-        let each = 1_000_000_000 / Self.perSecond
-        let emptied = (now - since).nanoseconds / each
-        if emptied > 0 {
-            level = max(0, level - emptied)
-            since = since + .nanoseconds(emptied * each)
-        }
-        level += 1
-        return level <= Self.deepest
-            ? nil : "it works on more than \(Self.perSecond) handshakes a second and asks for no cookie"
+        handshakes.add(at: now)
+            ? "it works on more than \(Self.perSecond) handshakes a second and asks for no cookie" : nil
     }
 }

@@ -6,11 +6,9 @@ internal import FabricWire
 /// Four kinds of request, each at least half a second after its last failure, and now and then all of them at once. A bucket
 /// of 60 that empties at 8 a second holds that many times over.
 struct RetriesBounded {
-    private static let perSecond: Int64 = 8
     private static let deepest: Int64 = 60
 
-    private var level: Int64 = 0
-    private var since = Instant.zero
+    private var failures = LeakyBucket(perSecond: 8, deepest: deepest)
 
     mutating func booted() { self = RetriesBounded() }
 
@@ -23,13 +21,6 @@ struct RetriesBounded {
     }
 
     mutating func failed(at now: Instant) -> String? {
-        let each = 1_000_000_000 / Self.perSecond
-        let emptied = (now - since).nanoseconds / each
-        if emptied > 0 {
-            level = max(0, level - emptied)
-            since = since + .nanoseconds(emptied * each)
-        }
-        level += 1
-        return level <= Self.deepest ? nil : "more than \(Self.deepest) of its requests have failed in a short time"
+        failures.add(at: now) ? "more than \(Self.deepest) of its requests have failed in a short time" : nil
     }
 }

@@ -61,6 +61,7 @@ public struct CaptureVerifier {
     ) -> PacketKind {
         switch decoded.content {
         case .arp: return .arp
+        case .icmp(type: 3), .icmpv6(type: 1): return .destinationUnreachable
         case .icmp: return .icmp
         case .icmpv6(type: 133...137): return .neighborDiscovery
         case .icmpv6(type: 130...132), .icmpv6(type: 143), .igmp: return .groupMembership

@@ -10,6 +10,8 @@ public enum PacketKind: String, Hashable, Sendable, CaseIterable, Comparable {
     case tcpControl = "tcp-control"
     case arp
     case icmp
+    /// ICMP type 3 (RFC 792) and ICMPv6 type 1 (RFC 4443): what a kernel says when nobody listens, or no way leads there.
+    case destinationUnreachable = "destination-unreachable"
     /// Neighbour and router discovery, redirects (RFC 4861).
     case neighborDiscovery = "neighbor-discovery"
     /// Multicast group membership: MLD and IGMP.

@@ -42,7 +42,7 @@ public struct CaptureSummary: Sendable, Encodable {
             PacketKind.wireGuard, to: .among([EndpointPattern(prefix: underlay, ports: port...port)]))
         rules.restrict([.tls, .tcpControl], to: .with([EndpointPattern(control)]))
         // The kernel of a process that has died says that nobody listens there (RFC 1122, section 4.1.3.1).
-        if processesDie { rules.restrict([.icmp], to: .any) }
+        if processesDie { rules.restrict([.destinationUnreachable], to: .any) }
         var summary = CaptureSummary(
             held: true, links: links.count, packets: 0, bytes: 0, tlsConnections: 0, kinds: [:], violationCount: 0,
             violations: [], canary: canary)

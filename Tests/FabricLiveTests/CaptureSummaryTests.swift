@@ -10,17 +10,23 @@ struct CaptureSummaryTests {
 
     /// Ethernet, IPv4 and UDP around a payload, from and to port 51820 unless said otherwise.
     private func frame(_ payload: [UInt8], port: UInt16 = 51820) -> [UInt8] {
-        func two(_ value: Int) -> [UInt8] { [UInt8(value >> 8), UInt8(value & 255)] }
-        let udp = two(Int(port)) + two(51820) + two(8 + payload.count) + [0, 0] + payload
-        let ip: [UInt8] =
-            [0x45, 0] + two(20 + udp.count) + [0, 0, 0, 0, 64, 17, 0, 0] + [10, 1, 0, 3] + [10, 2, 0, 2]
-        return [UInt8](repeating: 2, count: 12) + [8, 0] + ip + udp
+        frame(protocolNumber: 17, two(Int(port)) + two(51820) + two(8 + payload.count) + [0, 0] + payload)
     }
+
+    private func frame(protocolNumber: UInt8, _ contents: [UInt8]) -> [UInt8] {
+        let ip: [UInt8] =
+            [0x45, 0] + two(20 + contents.count) + [0, 0, 0, 0, 64, protocolNumber, 0, 0] + [10, 1, 0, 3]
+            + [10, 2, 0, 2]
+        return [UInt8](repeating: 2, count: 12) + [8, 0] + ip + contents
+    }
+
+    private func two(_ value: Int) -> [UInt8] { [UInt8(value >> 8), UInt8(value & 255)] }
 
     private var initiation: [UInt8] { [1, 0, 0, 0] + [UInt8](repeating: 0xAA, count: 144) }
 
     private func judge(
-        _ frames: [[UInt8]], arrived: Int = 1, tunnelWasUp: Bool = true, dropped: UInt64 = 0
+        _ frames: [[UInt8]], arrived: Int = 1, tunnelWasUp: Bool = true, dropped: UInt64 = 0,
+        processesDie: Bool = false
     ) throws -> CaptureSummary {
         let work = try WorkFolder()
         defer { try? work.remove() }
@@ -32,7 +38,8 @@ struct CaptureSummaryTests {
         }
         return try CaptureSummary.judge(
             [RecordedLink(name: "a", path: path, dropped: dropped)], control: Self.control, canary: Self.canary,
-            canary: .init(sent: 1, arrived: arrived, pairs: []), tunnelWasUp: tunnelWasUp)
+            canary: .init(sent: 1, arrived: arrived, pairs: []), tunnelWasUp: tunnelWasUp,
+            processesDie: processesDie)
     }
 
     @Test func `tunnels between nodes' ports hold`() throws {
@@ -61,5 +68,12 @@ struct CaptureSummaryTests {
 
     @Test func `a capture that lost frames proves nothing`() throws {
         #expect(try !judge([frame(initiation)], dropped: 1).held)
+    }
+
+    @Test func `only where processes die may a kernel say that nobody listens, and that alone`() throws {
+        let unreachable = frame(protocolNumber: 1, [3, 3, 0, 0, 0, 0, 0, 0])
+        #expect(try judge([unreachable], processesDie: true).held)
+        #expect(try !judge([unreachable]).held)
+        #expect(try !judge([frame(protocolNumber: 1, [8, 0, 0, 0, 0, 0, 0, 0])], processesDie: true).held)
     }
 }
