@@ -234,7 +234,8 @@ let package = Package(
                 name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
                 path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
             .executableTarget(
-                name: "SimulatorBenchmark", dependencies: ["FabricCore", "FabricScenario", "Simulator"],
+                name: "SimulatorBenchmark",
+                dependencies: ["FabricCommand", "FabricCore", "FabricScenario", "Simulator"],
                 path: "Benchmarks/SimulatorBenchmark", swiftSettings: strict),
             .executableTarget(
                 name: "TunnelBenchmark", dependencies: ["FabricCore", "FabricCrypto", "FabricTunnel"],

@@ -14,6 +14,7 @@
 //     SimulatorBenchmark NODES PEERS [metered]      one case, as lines of names and numbers
 //     SimulatorBenchmark quick                      without the largest sizes
 
+import FabricCommand
 import FabricScenario
 import Glibc
 
@@ -130,6 +131,7 @@ func memory(_ nodes: Int) -> (perNode: Double, perTunnelEnd: Double) {
     return (whole - 4 * perTunnelEnd, perTunnelEnd)
 }
 
+runOnHugePages()
 let arguments = CommandLine.arguments.dropFirst()
 if let first = arguments.first, let nodes = Int(first), arguments.count >= 2,
     let peers = Int(arguments.dropFirst().first!)

@@ -28,38 +28,51 @@ public enum Base64URL {
     }()
 
     public static func encode(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        text.reserveCapacity((bytes.count * 4 + 2) / 3)
-        var accumulator: UInt32 = 0
-        var bits = 0
-        for byte in bytes {
-            accumulator = accumulator << 8 | UInt32(byte)
-            bits += 8
-            while bits >= 6 {
-                bits -= 6
-                text.append(alphabet[Int(accumulator >> UInt32(bits) & 63)])
+        let length = (bytes.count * 4 + 2) / 3
+        return String(unsafeUninitializedCapacity: length) { text in
+            alphabet.withUnsafeBufferPointer { alphabet in
+                var next = 0
+                var accumulator: UInt32 = 0
+                var bits: UInt32 = 0
+                for byte in bytes {
+                    accumulator = accumulator << 8 | UInt32(byte)
+                    bits += 8
+                    while bits >= 6 {
+                        bits -= 6
+                        text[next] = alphabet[Int(accumulator >> bits & 63)]
+                        next += 1
+                    }
+                }
+                if bits > 0 { text[next] = alphabet[Int(accumulator << (6 - bits) & 63)] }
             }
+            return length
         }
-        if bits > 0 { text.append(alphabet[Int(accumulator << UInt32(6 - bits) & 63)]) }
-        return String(decoding: text, as: UTF8.self)
     }
 
     public static func decode(_ text: String) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.utf8.count * 3 / 4)
+        var text = text
+        return text.withUTF8 { text in
+            values.withUnsafeBufferPointer { values in decode(text, values) }
+        }
+    }
+
+    private static func decode(_ text: UnsafeBufferPointer<UInt8>, _ values: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
         var accumulator: UInt32 = 0
-        var bits = 0
-        for character in text.utf8 {
-            let value = values[Int(character)]
-            guard value != 0xFF else { return nil }
-            accumulator = accumulator << 6 | UInt32(value)
-            bits += 6
-            if bits >= 8 {
+        var bits: UInt32 = 0
+        var isForeign = false
+        let bytes = [UInt8](unsafeUninitializedCapacity: text.count * 3 / 4) { bytes, count in
+            for character in text {
+                let value = values[Int(character)]
+                if value == 0xFF { isForeign = true }
+                accumulator = accumulator << 6 | UInt32(value & 63)
+                bits += 6
+                guard bits >= 8 else { continue }
                 bits -= 8
-                bytes.append(UInt8(truncatingIfNeeded: accumulator >> UInt32(bits)))
+                bytes[count] = UInt8(truncatingIfNeeded: accumulator >> bits)
+                count += 1
             }
         }
-        guard bits < 6, accumulator & (1 << UInt32(bits) - 1) == 0 else { return nil }
+        guard !isForeign, bits < 6, accumulator & (1 << bits - 1) == 0 else { return nil }
         return bytes
     }
 }

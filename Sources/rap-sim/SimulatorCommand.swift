@@ -22,7 +22,10 @@ struct SimulatorCommand: ParsableCommand {
         private static let planted: [any ParsableCommand.Type] = []
     #endif
 
-    static func main() { runAsProgram() }
+    static func main() {
+        runOnHugePages()
+        runAsProgram()
+    }
 }
 
 struct Run: ParsableCommand {
