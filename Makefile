@@ -9,7 +9,7 @@ setup: ## install the Debian packages that the build needs
 	@scripts/setup build
 
 build: setup ## all programs, debug
-	swift build
+	@scripts/build
 
 demo: ## build the simulator and run 300 nodes through ten minutes of trouble
 	@scripts/setup sim
