@@ -27,6 +27,16 @@ final class AgentActor: SimulatedHost {
     private(set) var bootCount: UInt64 = 0
     private var client: VirtualControlClient?
     private var security: ControlChannelSecurity?
+    /// What each handshake that is worked on takes of the processor.
+    var handshakeCost = Duration.zero {
+        didSet { handshakesDone = agent?.tunnelCounters.handshakesOpened ?? 0 }
+    }
+    /// Handshakes of this boot that the processor has done; not kept while they cost nothing.
+    private var handshakesDone: UInt64 = 0
+    /// Datagrams that were read in this turn, while more waited.
+    private var readInTurn = 0
+    /// As the Linux host's driver does.
+    private static let datagramsPerTurn = 256
     /// What resolvers will have said, by the number of the question. Looked up by key only.
     private var lookups: [UInt64: VirtualResolver.Outcome] = [:]
     private var actions: [NodeAction] = []
@@ -101,6 +111,8 @@ final class AgentActor: SimulatedHost {
         lookups = [:]
         actions = []
         flows = []
+        handshakesDone = 0
+        readInTurn = 0
     }
 
     func handle(_ event: HostEvent, now: Now) {
@@ -108,7 +120,9 @@ final class AgentActor: SimulatedHost {
         guard let agent, let client else { return }
         switch event {
         case .wake:
+            let before = agent.waitingHandshakes > 0 ? agent.tunnelCounters : nil
             agent.handleDeadline(now: now, into: &actions)
+            if let before { services.checks.handledWaiting(self, agent, before) }
         case .datagram(let source, _, let bytes):
             guard packets.buffer.assign(bytes) else { return }
             let observation = world.journal.map { _ in AgentObservation(agent) }
@@ -117,6 +131,7 @@ final class AgentActor: SimulatedHost {
             if let observation, let journal = world.journal { observation.tellReceived(agent, journal) }
             if let before { services.checks.handledInitiation(bytes, self, agent, before) }
             perform(outcome, now)
+            if isReading() { return }
         case .stream(let stream, let event):
             for outcome in client.handle(stream, event) {
                 if world.isWatched(host), world.pass(.reply, of: host, outcome.description) { return }
@@ -168,12 +183,30 @@ final class AgentActor: SimulatedHost {
                 perform(action, client)
             }
         }
+        chargeHandshakes(agent)
         services.checks.acted(self, agent)
         let deadline = agent.nextDeadline()
         if let journal = world.journal {
             journal.deadline(of: host.index, deadline?.instant, deadline?.reason.description ?? "")
         }
         world.setDeadline(host, deadline?.instant)
+    }
+
+    /// A processor that has been busy takes all datagrams that have come meanwhile, then does what they ask for.
+    private func isReading() -> Bool {
+        guard handshakeCost > .zero, readInTurn < Self.datagramsPerTurn, world.readsOn(host) else {
+            readInTurn = 0
+            return false
+        }
+        readInTurn += 1
+        return true
+    }
+
+    private func chargeHandshakes(_ agent: NodeAgent) {
+        guard handshakeCost > .zero else { return }
+        let done = agent.tunnelCounters.handshakesOpened
+        world.occupy(host, for: .nanoseconds(handshakeCost.nanoseconds * Int64(done - handshakesDone)))
+        handshakesDone = done
     }
 
     private func lookUp(_ number: UInt64, _ name: HostName, _ timeout: Duration) {

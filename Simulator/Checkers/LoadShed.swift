@@ -13,12 +13,19 @@ struct LoadShed {
 
     mutating func booted() { self = LoadShed() }
 
-    /// Whether the node did for this initiation what costs something, without a cookie to show.
+    /// Whether the node did for this initiation what costs something, without a cookie to show. One that waits has cost nothing
+    /// yet.
     static func counts(
         _ datagram: UnsafeRawBufferPointer, _ before: TunnelCounters, _ after: TunnelCounters
     ) -> Bool {
-        let refused: [DropReason] = [.invalidMAC1, .cookieRequired, .rateLimited]
-        return refused.allSatisfy { before[$0] == after[$0] } && !datagram.suffix(16).contains { $0 != 0 }
+        let cheap: [DropReason] = [.invalidMAC1, .cookieRequired, .rateLimited, .handshakeQueueFull]
+        return cheap.allSatisfy { before[$0] == after[$0] } && after.handshakesOpened > before.handshakesOpened
+            && !datagram.suffix(16).contains { $0 != 0 }
+    }
+
+    /// For how many handshakes that had waited it did so.
+    static func counts(_ before: TunnelCounters, _ after: TunnelCounters) -> UInt64 {
+        (after.handshakesOpened - before.handshakesOpened) - (after.handshakesByCookie - before.handshakesByCookie)
     }
 
     mutating func worked(at now: Instant) -> String? {

@@ -52,6 +52,8 @@
                 "A cookie that was asked for is not used."
             case .cookieNeverAsked:
                 "Under load no cookies are asked for."
+            case .handshakesNeverWait:
+                "Every handshake is worked on at once, and packets wait behind it."
             case .keysNeverZeroed:
                 "Old keys stay in memory."
             case .roamingIgnored:

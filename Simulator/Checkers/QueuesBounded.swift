@@ -7,6 +7,7 @@ enum QueuesBounded {
         for (name, count, limit) in [
             ("datagrams of its own", queues.transmits, limits.pendingTransmits),
             ("tunnel events", queues.events, limits.pendingEvents),
+            ("handshakes that wait", queues.handshakes, limits.waitingHandshakes),
             ("packets that wait for a session", queues.longestStaged, limits.stagedPacketsPerPeer),
         ] where count > limit { return "\(count) \(name) wait; the limit is \(limit)" }
         return nil

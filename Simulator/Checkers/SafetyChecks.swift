@@ -221,12 +221,18 @@ final class SafetyChecks {
         _ datagram: UnsafeRawBufferPointer, _ actor: AgentActor, _ agent: NodeAgent, _ before: TunnelCounters
     ) {
         let counters = agent.tunnelCounters
-        if LoadShed.counts(datagram, before, counters) {
-            let index = actor.host.index
-            let violation = nodes[index]!.work.worked(at: monotonic(of: actor.host))
-            judge(.loadShed, actor.host, violation)
-        }
+        if LoadShed.counts(datagram, before, counters) { worked(actor) }
         if counters.initiationsReceived > before.initiationsReceived { tookInitiation(Array(datagram), actor, agent) }
+    }
+
+    /// A node has worked on handshakes that waited. Their datagrams are gone by now: its own word is taken for the cookies.
+    func handledWaiting(_ actor: AgentActor, _ agent: NodeAgent, _ before: TunnelCounters) {
+        for _ in 0..<LoadShed.counts(before, agent.tunnelCounters) { worked(actor) }
+    }
+
+    private func worked(_ actor: AgentActor) {
+        let index = actor.host.index
+        judge(.loadShed, actor.host, nodes[index]!.work.worked(at: monotonic(of: actor.host)))
     }
 
     /// A request of a node has come to something.

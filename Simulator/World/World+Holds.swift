@@ -7,6 +7,7 @@ internal import FabricCore
 ///            buffer, durable writes don't go on; all of it is handled when the process goes on, in order of arrival
 /// suspended  the lid is shut: nothing arrives, and the clock of CLOCK_BOOTTIME goes on; timers fire at the wake-up
 /// slow       each event takes this much of the processor's time before it has its effect; the others wait
+/// busy       an event had its effect and goes on taking the processor's time; the others wait
 /// ```
 final class HostHold {
     enum Stop { case paused, suspended }
@@ -26,6 +27,8 @@ final class HostHold {
     var stop: Stop?
     /// Nanoseconds of virtual time that each event takes.
     var cost: Int64 = 0
+    /// An event that was handled still takes the processor; its end is queued like a service.
+    var isBusy = false
     var items = FIFO<Item>()
     var datagramBytes = 0
     /// An event that serves the first item is queued; raised to make an older one void.
@@ -65,9 +68,30 @@ extension World {
         trace.record(.hold, host: Int32(host.index), at: nowNanoseconds, 4, UInt64(max(0, cost.nanoseconds)))
         let hold = makeHold(host.index)
         hold.cost = max(0, cost.nanoseconds)
+        hold.isBusy = false
         hold.serviceQueued = false
         hold.generation &+= 1
         goOn(host.index, hold)
+    }
+
+    /// What the host has just done takes its processor for so long: what happens until then waits. A pause or a new speed ends it.
+    public func occupy(_ host: HostID, for duration: Duration) {
+        guard duration > .zero, hosts[host.index].running, holds[host.index]?.stop == nil else { return }
+        trace.record(.hold, host: Int32(host.index), at: nowNanoseconds, 5, UInt64(duration.nanoseconds))
+        let hold = makeHold(host.index)
+        hold.isBusy = true
+        hold.serviceQueued = true
+        hold.generation &+= 1
+        queue.push(
+            time: nowNanoseconds + duration.nanoseconds, kind: .service, host: Int32(host.index),
+            payload: hold.generation)
+    }
+
+    /// The next thing that a processor that was busy comes to, at this same moment, is a datagram: a process reads on.
+    public func readsOn(_ host: HostID) -> Bool {
+        guard let hold = holds[host.index], hold.stop == nil, !hold.isBusy, hold.cost == 0 else { return false }
+        if case .datagram = hold.items.first { return true }
+        return false
     }
 
     public func isPaused(_ host: HostID) -> Bool { holds[host.index]?.stop == .paused }
@@ -82,6 +106,7 @@ extension World {
         trace.record(.hold, host: Int32(host.index), at: nowNanoseconds, stop == .paused ? 1 : 2)
         let hold = makeHold(host.index)
         hold.stop = stop
+        hold.isBusy = false
         hold.serviceQueued = false
         hold.generation &+= 1
         hosts[host.index].isSuspended = stop == .suspended
@@ -100,6 +125,7 @@ extension World {
         guard let hold = holds[host] else { return }
         hosts[host].isSuspended = false
         hold.stop = nil
+        hold.isBusy = false
         hold.items.removeAll()
         hold.datagramBytes = 0
         hold.serviceQueued = false
@@ -108,7 +134,7 @@ extension World {
     }
 
     private func releaseIfIdle(_ host: Int, _ hold: HostHold) {
-        guard hold.stop == nil, hold.cost == 0, hold.items.isEmpty else { return }
+        guard hold.stop == nil, !hold.isBusy, hold.cost == 0, hold.items.isEmpty else { return }
         holds[host] = nil
         hosts[host].isHeld = false
     }
@@ -161,6 +187,11 @@ extension World {
     func serve(_ host: Int, generation: UInt64) -> Bool {
         guard let hold = holds[host], hold.serviceQueued, hold.generation == generation else { return false }
         hold.serviceQueued = false
+        if hold.isBusy {
+            hold.isBusy = false
+            goOn(host, hold)
+            return true
+        }
         guard let item = hold.items.popFirst() else { return false }
         perform(item, host, hold)
         if holds[host] === hold { queueService(host, hold) }
@@ -168,10 +199,10 @@ extension World {
     }
 
     private func goOn(_ host: Int, _ hold: HostHold) {
-        if hold.stop != nil { return }
+        if hold.stop != nil || hold.isBusy { return }
         if hold.cost > 0 { return queueService(host, hold) }
         // What the handlers cause is handled behind what waits already.
-        while holds[host] === hold, hold.stop == nil, hold.cost == 0, let item = hold.items.popFirst() {
+        while holds[host] === hold, hold.stop == nil, !hold.isBusy, hold.cost == 0, let item = hold.items.popFirst() {
             perform(item, host, hold)
         }
         if holds[host] === hold { releaseIfIdle(host, hold) }

@@ -16,6 +16,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case timestampUnchecked
     case cookieIgnored
     case cookieNeverAsked
+    case handshakesNeverWait
     case keysNeverZeroed
     case roamingIgnored
     case endpointTakenUnauthenticated

@@ -33,6 +33,9 @@ extension NodeAgent {
     /// What waits in the tunnels' queues now.
     public var tunnelQueues: TunnelQueues { tunnels.queues }
 
+    /// Handshake messages that wait in the tunnels for a later turn.
+    public var waitingHandshakes: Int { tunnels.waitingHandshakes }
+
     /// The greatest time stamps of handshakes with a peer.
     public func handshakeTimestamps(_ peer: NodePeer) -> PeerTimestamps? {
         tunnels.peerStatus(peer.handle)?.timestamps

@@ -166,7 +166,12 @@ public final class NodeAgent: Component {
         consider(interfaceCall.due, .interfaces)
         consider(floorsDue, .floors)
         if let locator, !locator.isLookingUp { consider(locator.due, .lookup) }
-        if let tunnel = tunnels.nextDeadline() { consider(tunnel.instant, .tunnel(tunnel.reason.timer)) }
+        if let tunnel = tunnels.nextDeadline() {
+            switch tunnel.reason {
+            case .timer(let timer, _): consider(tunnel.instant, .tunnel(timer))
+            case .waitingHandshakes: consider(tunnel.instant, .waitingHandshakes)
+            }
+        }
         return next
     }
 

@@ -217,6 +217,8 @@ public enum NodePhase: Hashable, Sendable, CustomStringConvertible {
 public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
     case retryEnrolment, heartbeat, updates, renewal, floors, probe, health, interfaces, lookup
     case tunnel(TunnelTimer)
+    /// Handshakes that had to wait.
+    case waitingHandshakes
 
     public var description: String {
         switch self {
@@ -230,6 +232,7 @@ public enum NodeDeadline: Hashable, Sendable, CustomStringConvertible {
         case .interfaces: "set up interfaces again"
         case .lookup: "look the control plane up"
         case .tunnel(let reason): "tunnel: \(reason)"
+        case .waitingHandshakes: "tunnel: waiting handshakes"
         }
     }
 }

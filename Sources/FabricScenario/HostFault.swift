@@ -8,8 +8,8 @@ public enum HostFault: Sendable, Hashable {
     case suspend(EndpointSet)
     /// Ends a pause or a sleep.
     case resume(EndpointSet)
-    /// Each event takes so long; zero for a processor as fast as ever.
-    case slowProcessor(EndpointSet, perEvent: Duration)
+    /// Each event takes so long, and each handshake that a node works on so much longer; zero for a processor as fast as ever.
+    case slowProcessor(EndpointSet, perEvent: Duration, perHandshake: Duration)
     /// Both clocks run so much faster than the truth, in parts per billion.
     case drift(EndpointSet, partsPerBillion: Int64)
     /// The disks are from now on as said; what is not named stays.

@@ -70,17 +70,24 @@ extension Planner {
         _ entry: SlowProcessorEntry, _ step: Located<StepEntry>, _ start: Duration
     ) -> Duration {
         let cost = entry.perEvent.value.duration
+        let handshake = entry.perHandshake?.value.duration ?? .zero
         if !(Duration.zero...(.seconds(60))).contains(cost) {
             refuse(entry.perEvent, "an event takes from nothing to 60s")
         }
-        if cost == .zero, let duration = entry.duration {
+        if let perHandshake = entry.perHandshake, !(Duration.zero...(.seconds(1))).contains(handshake) {
+            refuse(perHandshake, "a handshake takes from nothing to 1s")
+        }
+        if cost == .zero, handshake == .zero, let duration = entry.duration {
             refuse(duration, "a processor without a fault has no end of it")
         }
         let set = endpoints(entry.nodes)
+        if let perHandshake = entry.perHandshake, set.control {
+            refuse(perHandshake, "the control plane has no tunnels: “per-handshake” is for nodes")
+        }
         liveCannot("processors are slow", step.position)
         return emit(
-            .slowProcessor(set, perEvent: cost), until: entry.duration, then: .slowProcessor(set, perEvent: .zero),
-            step, start)
+            .slowProcessor(set, perEvent: cost, perHandshake: handshake), until: entry.duration,
+            then: .slowProcessor(set, perEvent: .zero, perHandshake: .zero), step, start)
     }
 
     private mutating func addDisk(_ entry: DiskEntry, _ step: Located<StepEntry>, _ start: Duration) -> Duration {
@@ -241,7 +248,9 @@ extension PlanText {
         case .pause(let set): return "pause: {nodes: \(selector(set))}"
         case .suspend(let set): return "suspend: {nodes: \(selector(set))}"
         case .resume(let set): return "resume: {nodes: \(selector(set))}"
-        case .slowProcessor(let set, let cost): return "slow-cpu: {nodes: \(selector(set)), per-event: \(Span(cost))}"
+        case .slowProcessor(let set, let event, let handshake):
+            return "slow-cpu: {nodes: \(selector(set)), per-event: \(Span(event))"
+                + (handshake > .zero ? ", per-handshake: \(Span(handshake))}" : "}")
         case .drift(let set, let drift):
             return "clock: {nodes: \(selector(set)), drift: \(ClockDrift(partsPerBillion: drift))}"
         case .disk(let set, let settings):

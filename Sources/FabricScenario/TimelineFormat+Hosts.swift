@@ -24,11 +24,13 @@ struct HoldEntry: Decodable, Sendable {
 struct SlowProcessorEntry: Decodable, Sendable {
     var nodes: Selector
     var perEvent: Located<Span>
+    var perHandshake: Located<Span>?
     var duration: Located<Span>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case nodes
         case perEvent = "per-event"
+        case perHandshake = "per-handshake"
         case duration = "for"
     }
 }

@@ -120,7 +120,9 @@ extension EndpointState {
             counters.cookieRepliesSent += 1
             return .cookieRequired
         }
-        return sources.admits(source.address, now) ? nil : .rateLimited
+        guard sources.admits(source.address, now) else { return .rateLimited }
+        counters.handshakesByCookie += 1
+        return nil
     }
 
     mutating func receiveInitiation(_ bytes: [UInt8], from source: Endpoint, _ now: Now) -> ReceiveOutcome {
@@ -135,6 +137,7 @@ extension EndpointState {
         {
             return drop(reason)
         }
+        counters.handshakesOpened += 1
         do throws(Handshake.Failure) {
             var opened = try Handshake.OpenedInitiation(message, domain.pointee.identity, cryptography)
             guard let peerSlot = domain.pointee.peersByKey[opened.peer], let peer = peers[peerSlot] else {
@@ -211,6 +214,7 @@ extension EndpointState {
         {
             return drop(reason)
         }
+        counters.handshakesOpened += 1
         let session: Handshake.Session
         do throws(Handshake.Failure) {
             session = try Handshake.finish(

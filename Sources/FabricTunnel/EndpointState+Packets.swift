@@ -94,6 +94,8 @@ extension EndpointState {
                 resolve(handle)?.pointee.isFlushing = false
             }
         }
+        // The turn ends here.
+        handshakeWorkLeft = limits.handshakeWorkPerTurn
         return nil
     }
 
@@ -130,8 +132,8 @@ extension EndpointState {
         let bytes = UnsafeRawBufferPointer(datagram.bytes)
         switch MessageType(datagram: bytes) {
         case .transportData: return receiveData(&datagram, from: source, now)
-        case .handshakeInitiation: return receiveInitiation(Array(bytes), from: source, now)
-        case .handshakeResponse: return receiveResponse(Array(bytes), from: source, now)
+        case .handshakeInitiation: return receiveHandshake(.handshakeInitiation, bytes, from: source, now)
+        case .handshakeResponse: return receiveHandshake(.handshakeResponse, bytes, from: source, now)
         case .cookieReply: return receiveCookieReply(Array(bytes), now)
         case nil: return drop(.malformedMessage)
         }

@@ -33,9 +33,12 @@ extension EndpointState {
     }
 
     mutating func nextDeadline() -> Deadline<TunnelDeadline>? {
-        guard let peer = firstDue(), let (timer, nanoseconds) = peer.pointee.timers.earliest else { return nil }
-        return Deadline(
-            Instant(nanoseconds: nanoseconds), TunnelDeadline(timer: timer, peer: peer.pointee.handle))
+        var next = waiting.first.map { Deadline($0.receivedAt, TunnelDeadline.waitingHandshakes) }
+        if let peer = firstDue(), let (timer, nanoseconds) = peer.pointee.timers.earliest {
+            let due = Deadline(Instant(nanoseconds: nanoseconds), TunnelDeadline.timer(timer, peer.pointee.handle))
+            next = Deadline.earlier(next, due)
+        }
+        return next
     }
 
     mutating func handleDeadline(_ now: Now) {
@@ -47,6 +50,7 @@ extension EndpointState {
             clear(peer, timer)
             fire(timer, peer, now)
         }
+        workOnWaiting(now)
     }
 
     private mutating func fire(_ timer: TunnelTimer, _ peer: PeerPointer, _ now: Now) {

@@ -30,6 +30,9 @@ struct EndpointState: ~Copyable {
     var isUnderLoad = false
     var load: LoadEstimator
     var sources: SourceRateLimiter
+    var waiting: BoundedQueue<WaitingHandshake>
+    /// Of this turn; see EndpointState+Waiting.swift.
+    var handshakeWorkLeft: Int
     /// Initiations carry later time stamps.
     var timestampFloor: TAI64N?
     /// Initiations carry earlier time stamps; those that can't are held.
@@ -49,6 +52,8 @@ struct EndpointState: ~Copyable {
         keyLog = BoundedQueue(limit: limits.pendingKeyLogEntries)
         load = LoadEstimator(handshakesPerSecond: limits.handshakesPerSecondBeforeCookies)
         sources = SourceRateLimiter(maximumSources: limits.rateLimitedSources)
+        waiting = BoundedQueue(limit: limits.waitingHandshakes)
+        handshakeWorkLeft = limits.handshakeWorkPerTurn
     }
 
     deinit {

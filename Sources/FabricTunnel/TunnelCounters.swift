@@ -47,6 +47,8 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
     // Queues.
     case transmitQueueFull
     case eventQueueFull
+    /// A handshake message that found too many others waiting.
+    case handshakeQueueFull
 
     public var description: String {
         switch self {
@@ -75,6 +77,7 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
         case .sourceNotAllowed: "source_not_allowed"
         case .transmitQueueFull: "transmit_queue_full"
         case .eventQueueFull: "event_queue_full"
+        case .handshakeQueueFull: "handshake_queue_full"
         }
     }
 }
@@ -95,8 +98,12 @@ public struct TunnelCounters: Equatable, Sendable {
     public internal(set) var cookieRepliesReceived: UInt64 = 0
     public internal(set) var sessionsEstablished: UInt64 = 0
     public internal(set) var handshakesGivenUp: UInt64 = 0
+    /// Messages of handshakes that were worked on past all that is cheap: each cost Diffie-Hellman.
+    public internal(set) var handshakesOpened: UInt64 = 0
+    /// Those of them that came under load, with a valid cookie.
+    public internal(set) var handshakesByCookie: UInt64 = 0
 
-    private var drops = InlineArray<25, UInt64>(repeating: 0)
+    private var drops = InlineArray<26, UInt64>(repeating: 0)
 
     public init() {}
 
@@ -118,6 +125,7 @@ public struct TunnelCounters: Equatable, Sendable {
             && a.initiationsReceived == b.initiationsReceived && a.responsesSent == b.responsesSent
             && a.responsesReceived == b.responsesReceived && a.cookieRepliesSent == b.cookieRepliesSent
             && a.cookieRepliesReceived == b.cookieRepliesReceived && a.sessionsEstablished == b.sessionsEstablished
-            && a.handshakesGivenUp == b.handshakesGivenUp && DropReason.allCases.allSatisfy { a[$0] == b[$0] }
+            && a.handshakesGivenUp == b.handshakesGivenUp && a.handshakesOpened == b.handshakesOpened
+            && a.handshakesByCookie == b.handshakesByCookie && DropReason.allCases.allSatisfy { a[$0] == b[$0] }
     }
 }

@@ -7,6 +7,9 @@ public import FabricCore
 ///  2. drains `nextTransmit` until it is nil, then `nextEvent` likewise;
 ///  3. asks `nextDeadline` and arranges to call `handleDeadline`.
 ///
+/// A host that has several datagrams hands in all of them before 2, and takes in what has arrived meanwhile before a deadline
+/// that is due: so handshakes that wait stay behind packets.
+///
 /// Calls never overlap; the instance belongs to one thread at a time. Sessions are made lazily: the first packet to a
 /// peer starts the handshake and waits for it. Which domain a datagram belongs to is told by the receiver index, unique
 /// across the endpoint, or for an initiation by the static key under which its mac1 is valid.
@@ -135,8 +138,12 @@ public final class TunnelEndpoint {
         var staged = 0
         for peer in state.pointee.peers { staged = max(staged, peer?.pointee.staged.count ?? 0) }
         return TunnelQueues(
-            transmits: state.pointee.transmits.count, events: state.pointee.events.count, longestStaged: staged)
+            transmits: state.pointee.transmits.count, events: state.pointee.events.count,
+            handshakes: waitingHandshakes, longestStaged: staged)
     }
+
+    /// Handshake messages that wait for a later turn.
+    public var waitingHandshakes: Int { state.pointee.waiting.count }
 
     /// Set by a host that has reasons of its own to ask for cookies; the endpoint also tells load by itself.
     public var isUnderLoad: Bool {

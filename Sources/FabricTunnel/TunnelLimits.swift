@@ -19,6 +19,13 @@ public struct TunnelLimits: Sendable {
     public var pendingKeyLogEntries = 1024
     /// More handshake messages than this in a second, and the endpoint asks for cookies.
     public var handshakesPerSecondBeforeCookies = 500
+    /// What is spent on handshakes in a turn of the host before the others must wait. A message that is refused without public
+    /// keys costs 1, one that is opened 8: four of those.
+    public var handshakeWorkPerTurn = 32
+    /// Handshake messages that wait for a later turn; a new one is dropped, and who sent it tries again. The kernel's number.
+    public var waitingHandshakes = 4096
+    /// When so many wait, the endpoint asks for cookies: an eighth, as in the kernel.
+    public var waitingHandshakesBeforeCookies = 512
     /// Sources that the rate limiter knows at once, under load.
     public var rateLimitedSources = 8192
     /// Packets under one key after which a new handshake is started.
@@ -35,12 +42,14 @@ public struct TunnelLimits: Sendable {
 public struct TunnelQueues: Hashable, Sendable {
     public var transmits: Int
     public var events: Int
+    public var handshakes: Int
     /// Of one peer.
     public var longestStaged: Int
 
-    public init(transmits: Int, events: Int, longestStaged: Int) {
+    public init(transmits: Int, events: Int, handshakes: Int, longestStaged: Int) {
         self.transmits = transmits
         self.events = events
+        self.handshakes = handshakes
         self.longestStaged = longestStaged
     }
 }

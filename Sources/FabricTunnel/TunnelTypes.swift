@@ -75,6 +75,8 @@ public enum ReceiveOutcome: Hashable, Sendable {
     case keepalive(PeerHandle)
     /// A handshake message or a cookie reply, taken.
     case handshake
+    /// A handshake message, kept until its turn: `nextDeadline` is due at once.
+    case waiting
     case dropped(DropReason)
 }
 
@@ -136,11 +138,17 @@ public enum TunnelTimer: Int, CaseIterable, Hashable, Sendable, CustomStringConv
 }
 
 /// Why an endpoint wants to be woken.
-public struct TunnelDeadline: Hashable, Sendable, CustomStringConvertible {
-    public var timer: TunnelTimer
-    public var peer: PeerHandle
+public enum TunnelDeadline: Hashable, Sendable, CustomStringConvertible {
+    case timer(TunnelTimer, PeerHandle)
+    /// Handshake messages that had to wait.
+    case waitingHandshakes
 
-    public var description: String { "\(timer) (peer \(peer))" }
+    public var description: String {
+        switch self {
+        case .timer(let timer, let peer): "\(timer) (peer \(peer))"
+        case .waitingHandshakes: "waiting handshakes"
+        }
+    }
 }
 
 /// The protocol's times (whitepaper, section 6.1, and the kernel's `messages.h`).

@@ -86,6 +86,12 @@ import Testing
                 ])
         let plan = try plan(with("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 1ms }"))
         #expect(plan.hosts == [.simulator] && plan.liveObstacles.count == 1)
+        #expect(
+            try steps("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 0s, per-handshake: 2ms, for: 1s }")
+                == [
+                    "5s slow-cpu: {nodes: hub, per-event: 0s, per-handshake: 2ms}",
+                    "6s slow-cpu: {nodes: hub, per-event: 0s}",
+                ])
     }
 
     @Test func `a place is cut off with the control plane when that is there`() throws {

@@ -79,6 +79,33 @@ import Testing
         #expect(pair.hosts[1].datagrams.count == 4)
     }
 
+    @Test func `a busy processor handles what came meanwhile when it is done`() {
+        let pair = Pair(milliseconds(1))
+        let two = pair.ids[1]
+        pair.world.occupy(two, for: .milliseconds(50))
+        pair.world.setTimer(two, after: .milliseconds(20), token: 9)
+        pair.send([1])
+        pair.send([2])
+        pair.run(.milliseconds(49))
+        #expect(pair.hosts[1].what == [.boot] && pair.world.heldEvents(of: two) == 3 && !pair.world.readsOn(two))
+        pair.run(.milliseconds(1))
+        #expect(pair.hosts[1].what == [.boot, .datagram(pair.ends[0], [1]), .datagram(pair.ends[0], [2]), .timer(9)])
+        #expect(!pair.world.isHeld(two))
+        // A crash ends it, and so does a pause.
+        pair.world.occupy(two, for: .seconds(50))
+        pair.world.crash(two, .process)
+        pair.world.start(two, at: pair.world.now)
+        pair.send([3])
+        pair.run(.seconds(1))
+        #expect(pair.hosts[1].datagrams.last == [3])
+        pair.world.occupy(two, for: .seconds(50))
+        pair.world.pause(two)
+        pair.world.resume(two)
+        pair.send([4])
+        pair.run(.seconds(1))
+        #expect(pair.hosts[1].datagrams.last == [4] && !pair.world.isHeld(two))
+    }
+
     @Test func `a pause ends with the process, and a restarted one handles what comes`() {
         let pair = Pair(milliseconds(1))
         let two = pair.ids[1]

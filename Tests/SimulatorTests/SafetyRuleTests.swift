@@ -289,8 +289,11 @@ import Testing
 
     @Test func `a full queue passes, a fuller one does not`() {
         let limits = TunnelLimits.default
-        #expect(QueuesBounded.judge(TunnelQueues(transmits: 4096, events: 0, longestStaged: 32), limits) == nil)
-        #expect(QueuesBounded.judge(TunnelQueues(transmits: 0, events: 0, longestStaged: 33), limits) != nil)
+        #expect(
+            QueuesBounded.judge(TunnelQueues(transmits: 4096, events: 0, handshakes: 4096, longestStaged: 32), limits)
+                == nil)
+        #expect(
+            QueuesBounded.judge(TunnelQueues(transmits: 0, events: 0, handshakes: 0, longestStaged: 33), limits) != nil)
     }
 
     @Test func `rules have names, sentences and places of their own`() {

@@ -1,6 +1,7 @@
 internal import FabricCore
 
-/// Tells from the handshakes of the last second whether the endpoint is under load and asks for cookies.
+/// Tells whether the endpoint is under load and asks for cookies: from the handshakes of the last second, and from what it
+/// is told of those that wait.
 struct LoadEstimator {
     /// Load is presumed to last as long after the limit was passed.
     static let persistence = Duration.seconds(1)
@@ -22,6 +23,9 @@ struct LoadEstimator {
         if count > handshakesPerSecond { loadedUntil = now + LoadEstimator.persistence }
         return now < loadedUntil
     }
+
+    /// Too many handshakes wait.
+    mutating func presume(_ now: Instant) { loadedUntil = now + LoadEstimator.persistence }
 }
 
 /// Under load, even senders with a valid cookie get only 20 handshakes a second each, 5 at once (the kernel's numbers).
