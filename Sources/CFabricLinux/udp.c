@@ -17,6 +17,9 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
 
 // Room for the one control message that goes with a datagram.
 typedef union {
@@ -162,6 +165,14 @@ int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *da
     }
     int sent = sendmmsg(descriptor, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? -errno : sent;
+}
+
+int64_t fabric_udp_drops(int descriptor) {
+    // The last of the values of <linux/sock_diag.h>, SK_MEMINFO_VARS of them.
+    uint32_t values[9] = {0};
+    socklen_t length = sizeof values;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, values, &length) < 0) return -errno;
+    return length == sizeof values ? values[8] : 0;
 }
 
 int fabric_udp_join_received(int descriptor) {

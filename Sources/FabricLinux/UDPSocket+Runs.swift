@@ -45,8 +45,8 @@ extension UDPSocket {
     /// not be used. False where the kernel can't; then runs are of one datagram.
     public func joinReceived() -> Bool { fabric_udp_join_received(descriptor) == 0 }
 
-    /// Fills `slots` with what has arrived and returns the number of runs; 0 when there is nothing. Runs without bytes, and
-    /// those that did not fit, are left out (the latter counted). Throws only when the socket itself is unusable.
+    /// Fills `slots` with what has arrived and returns the number of runs; 0 when there is nothing. A datagram without payload
+    /// is a run without bytes; those that did not fit are left out (counted). Throws only when the socket itself is unusable.
     @discardableResult
     public func receive(into slots: inout ReceiveSlots) throws(SystemError) -> Int {
         slots.count = 0
@@ -62,7 +62,6 @@ extension UDPSocket {
                 receiveCounters.truncated += 1
                 continue
             }
-            guard one.pointee.length > 0 else { continue }
             let segment = Int(one.pointee.segment)
             (slots.runs + kept).initialize(
                 to: ReceiveSlots.Run(

@@ -63,6 +63,10 @@ public final class UDPSocket {
         outgoing.deallocate()
     }
 
+    /// Datagrams that the kernel threw away since the socket was made: its queue was full, or a checksum wrong. 0 where the
+    /// kernel does not tell.
+    public var kernelDrops: UInt64 { UInt64(max(0, fabric_udp_drops(descriptor))) }
+
     /// Fills `batch` with what has arrived and returns the number of entries in use; 0 when there is nothing.
     ///
     /// An entry may be empty (a datagram without payload, or one that did not fit): skip it. Throws only when the

@@ -27,13 +27,19 @@ extension NodeAgent {
 
     /// A datagram that the node's socket gave.
     public func receive(_ datagram: inout PacketBuffer, from source: Endpoint, now: Now) -> PacketOutcome {
-        guard tunnelsReady else { return .done }
+        guard tunnelsReady else {
+            counters.dropsNotReady += 1
+            return .done
+        }
         let outcome = tunnels.receive(&datagram, from: source, now: now)
         tunnelsUsed(now)
         guard case .packet(let domain, let handle) = outcome else { return .done }
         guard let state = domains.first(where: { $0.id == domain }),
             let destination = destinationAddress(UnsafeRawBufferPointer(datagram.bytes))
-        else { return .done }
+        else {
+            counters.dropsNoDomain += 1
+            return .done
+        }
         if destination == state.overlay.overlayAgent {
             return receiveFabricMessage(&datagram, state, handle, now)
         }

@@ -221,5 +221,7 @@ public struct NodeCounters: Hashable, Sendable {
     public var dropsNotOurs: UInt64 = 0
     public var dropsMalformedFabricMessage: UInt64 = 0
     public var dropsNoDomain: UInt64 = 0
+    /// Datagrams that came before the tunnels were up.
+    public var dropsNotReady: UInt64 = 0
     public var requestsFailed: UInt64 = 0
 }

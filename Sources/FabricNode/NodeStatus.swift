@@ -123,6 +123,7 @@ extension NodeAgent {
     public var drops: [NodeStatus.Drop] {
         let own = [
             ("not_ours", counters.dropsNotOurs), ("no_domain", counters.dropsNoDomain),
+            ("not_ready", counters.dropsNotReady),
             ("malformed_fabric_message", counters.dropsMalformedFabricMessage),
         ]
         return tunnels.counters.dropped.map { NodeStatus.Drop(reason: $0.reason.description, count: $0.count) }

@@ -112,6 +112,32 @@ import Testing
         #expect(receiver.receiveCounters.truncated == 1)
     }
 
+    @Test func `a datagram without payload is a run without bytes, so that somebody counts it`() throws {
+        let sender = try loopback()
+        let receiver = try loopback()
+        for bytes in [[], [7], []] as [[UInt8]] {
+            _ = try bytes.withUnsafeBytes { try sender.send($0, to: receiver.localEndpoint) }
+        }
+        var slots = ReceiveSlots(capacity: 4)
+        let count = try receiver.receive(into: &slots)
+        let lengths = (0..<slots.count).map { slots[$0].length }
+        #expect(count == 3 && lengths == [0, 1, 0])
+        #expect(receiver.receiveCounters.datagrams == 3)
+    }
+
+    @Test func `what finds the kernel's queue full is counted by the kernel`() throws {
+        let sender = try loopback()
+        let receiver = try loopback()
+        #expect(receiver.kernelDrops == 0)
+        // More than twice the buffer that was asked for, as the kernel counts them.
+        let sent = 40_000
+        for _ in 0..<sent { _ = try [1].withUnsafeBytes { try sender.send($0, to: receiver.localEndpoint) } }
+        var batch = DatagramBatch(capacity: 64, packetCapacity: 100)
+        while try receiver.receive(into: &batch) > 0 {}
+        #expect(receiver.kernelDrops > 0)
+        #expect(receiver.receiveCounters.datagrams + receiver.kernelDrops == UInt64(sent))
+    }
+
     @Test func `nothing to receive is no error`() throws {
         let socket = try loopback()
         var batch = DatagramBatch(capacity: 4, packetCapacity: 100)

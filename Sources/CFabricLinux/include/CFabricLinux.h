@@ -54,6 +54,9 @@ int fabric_udp_local(int descriptor, fabric_endpoint *local);
 int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned count);
 int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *datagrams, unsigned count);
 
+// Datagrams that the kernel dropped on their way to the socket, since Linux 4.12.
+int64_t fabric_udp_drops(int descriptor);
+
 // Lets a receive give several datagrams as one, with `segment` set; each needs room for 65,535 bytes.
 int fabric_udp_join_received(int descriptor);
 // 0 where the kernel splits what is sent with `segment` set.

@@ -127,7 +127,7 @@ public final class AgentHost {
             measured: ciphers.measured.map { NodeStatus.Cipher(name: $0.name, nanoseconds: $0.nanoseconds) },
             offloads: packets.offloads, superPacketsRead: packets.counters.superPacketsRead,
             superPacketsWritten: packets.counters.superPacketsWritten,
-            drops: agent.drops + packets.counters.drops.map { NodeStatus.Drop(reason: $0.reason, count: $0.count) })
+            drops: agent.drops + packets.drops.map { NodeStatus.Drop(reason: $0.reason, count: $0.count) })
         return status
     }
 

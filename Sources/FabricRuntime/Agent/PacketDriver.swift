@@ -86,6 +86,14 @@ final class PacketDriver {
         return names
     }
 
+    /// What went no further between the socket and the interfaces, by reasons that occurred; the agent's are not among them.
+    var drops: [(reason: String, count: UInt64)] {
+        let socketDrops = [
+            ("receive_truncated", socket.receiveCounters.truncated), ("receive_queue_full", socket.kernelDrops),
+        ]
+        return counters.drops + socketDrops.filter { $0.1 > 0 }
+    }
+
     // MARK: From an interface
 
     /// Takes what the interface has.
@@ -197,7 +205,8 @@ final class PacketDriver {
 
     private func take(_ run: ReceiveSlots.Run, _ now: Now) {
         var offset = 0
-        while offset < run.length {
+        // Once for an empty datagram too: the agent counts it.
+        repeat {
             let length = min(run.segmentSize, run.length - offset)
             var datagram = PacketBuffer(viewing: run.start + offset, capacity: length, start: 0, count: length)
             switch agent.receive(&datagram, from: run.endpoint, now: now) {
@@ -206,13 +215,16 @@ final class PacketDriver {
             case .done: break
             }
             offset += length
-        }
+        } while offset < run.length
     }
 
     @inline(__always)
     private func deliver(_ packet: borrowing PacketBuffer, _ domain: RoutingDomainID) {
         if lastInterface?.domain != domain { lastInterface = interfaces.first { $0.domain == domain } }
-        guard let interface = lastInterface else { return }
+        guard let interface = lastInterface else {
+            counters.withoutInterface += 1
+            return
+        }
         do throws(SystemError) { try interface.deliver(packet, &counters) } catch { lose(interface, error) }
     }
 
@@ -242,17 +254,19 @@ struct OffloadCounters {
     var superPacketsWritten: UInt64 = 0
     /// Datagrams that the kernel's queue or the network refused.
     var sendsLost: UInt64 = 0
+    /// Packets for a domain that has no interface at the moment.
+    var withoutInterface: UInt64 = 0
     /// Writes that the interface refused: it is down, or its queue full.
     var writesLost: UInt64 = 0
     private var refusals = InlineArray<5, UInt64>(repeating: 0)
 
     mutating func refused(_ reason: SuperPacket.Refusal) { refusals[Int(reason.rawValue)] += 1 }
 
-    /// The reasons that occurred, by name.
+    /// The reasons that occurred, by name. Those of the socket and of the agent are not among them.
     var drops: [(reason: String, count: UInt64)] {
         let all =
             SuperPacket.Refusal.allCases.map { ($0.description, refusals[Int($0.rawValue)]) }
-            + [("send_lost", sendsLost), ("write_lost", writesLost)]
+            + [("send_lost", sendsLost), ("write_lost", writesLost), ("no_interface", withoutInterface)]
         return all.filter { $0.1 > 0 }
     }
 }
