@@ -235,6 +235,7 @@ direction() { # direction INITIATOR: ours or theirs
 
     [ -z "$long" ] || outlast_session
     lose_interface
+    [ "$initiator" != ours ] || disturb_interface
 
     end "$agent" || fail "the agent ended badly"
     end "$peer"
@@ -249,6 +250,31 @@ lose_interface() { # somebody deletes the TUN device: it is made again, and told
     ip -n "$ours" link delete rapwg || fail "there is no TUN device to delete"
     await 20 "the TUN device was not made again" ip netns exec "$ours" ping -q -n -c 1 -W 1 10.78.0.2
     [ "$(grep -c 'was it deleted' "$work/agent.log")" = 1 ] || fail "the loss of the TUN device is not told of once"
+}
+interface_state() {
+    ip -n "$ours" -o link show rapwg | cut -d ' ' -f 2-5
+    ip -n "$ours" -o address show dev rapwg
+    ip -n "$ours" route show dev rapwg
+    ip -n "$ours" -6 route show dev rapwg
+}
+as_before() { [ "$(interface_state)" = "$1" ]; }
+disturb_interface() { # somebody changes the TUN device: it is put right, and told of once
+    local before words
+    before=$(interface_state)
+    while IFS='|' read -r words command; do
+        # shellcheck disable=SC2086 # a command's words
+        ip -n "$ours" $command </dev/null || fail "ip $command"
+        as_before "$before" && fail "ip $command changed nothing"
+        await 30 "after ip $command the TUN device was not put right" as_before "$before"
+        [ "$(grep -c "changed from outside: $words" "$work/agent.log")" = 1 ] || fail "\"$words\" is not told of once"
+        await 10 "after ip $command no packet passes" ip netns exec "$ours" ping -q -n -c 1 -W 1 10.78.0.2
+    done <<'END'
+it is down|link set rapwg down
+its MTU is 1300|link set rapwg mtu 1300
+its MTU is 1200|link set rapwg mtu 1200
+without address|address flush dev rapwg
+without route fd78::2/128|-6 route delete fd78::2/128 dev rapwg
+END
 }
 outlast_session() {
     local first ours_first back

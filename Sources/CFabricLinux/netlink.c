@@ -128,3 +128,71 @@ int fabric_route_change(int add, int interface_index, int family, const uint8_t 
     attribute(&request, RTA_OIF, &interface_index, sizeof interface_index);
     return transact(&request);
 }
+
+#ifndef NETLINK_GET_STRICT_CHK
+#define NETLINK_GET_STRICT_CHK 12
+#endif
+
+int fabric_route_watch(void) {
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (descriptor < 0) return -errno;
+    struct sockaddr_nl address = {
+        .nl_family = AF_NETLINK,
+        .nl_groups =
+            RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+    };
+    if (bind(descriptor, (struct sockaddr *)&address, sizeof address) < 0) {
+        int code = -errno;
+        close(descriptor);
+        return code;
+    }
+    return descriptor;
+}
+
+int fabric_route_ask(int question, int interface_index) {
+    struct request request;
+    memset(&request, 0, sizeof request);
+    request.header.nlmsg_len = NLMSG_LENGTH(0);
+    request.header.nlmsg_flags = NLM_F_REQUEST | (question == FABRIC_ROUTE_LINK ? 0 : NLM_F_DUMP);
+    request.header.nlmsg_seq = 1;
+    if (question == FABRIC_ROUTE_LINK) {
+        request.header.nlmsg_type = RTM_GETLINK;
+        struct ifinfomsg *info = extend(&request, sizeof *info);
+        info->ifi_index = interface_index;
+    } else if (question == FABRIC_ROUTE_ADDRESSES) {
+        request.header.nlmsg_type = RTM_GETADDR;
+        struct ifaddrmsg *info = extend(&request, sizeof *info);
+        info->ifa_index = (unsigned)interface_index;
+    } else {
+        request.header.nlmsg_type = RTM_GETROUTE;
+        struct rtmsg *info = extend(&request, sizeof *info);
+        info->rtm_family = question == FABRIC_ROUTE_ROUTES_V4 ? AF_INET : AF_INET6;
+        attribute(&request, RTA_OIF, &interface_index, sizeof interface_index);
+    }
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (descriptor < 0) return -errno;
+    int strict = 1;
+    // Since Linux 4.20 the kernel selects by the interface; before, it answers with all.
+    setsockopt(descriptor, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict, sizeof strict);
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    if (sendto(descriptor, &request, request.header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) {
+        int code = -errno;
+        close(descriptor);
+        return code;
+    }
+    return descriptor;
+}
+
+int64_t fabric_route_receive(int descriptor, void *buffer, size_t capacity) {
+    for (;;) {
+        struct sockaddr_nl sender;
+        socklen_t length = sizeof sender;
+        ssize_t count =
+            recvfrom(descriptor, buffer, capacity, MSG_TRUNC, (struct sockaddr *)&sender, &length);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return -errno;
+        // The kernel alone is believed.
+        if (length < sizeof sender || sender.nl_pid != 0) continue;
+        return (size_t)count > capacity ? -EMSGSIZE : count;
+    }
+}

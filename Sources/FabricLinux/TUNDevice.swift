@@ -51,11 +51,20 @@ public final class TUNDevice {
         self.offloads = Offloads(rawValue: offloads)
         self.name = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         interfaceIndex = index
-        // A kernel without IPv6 refuses this, and needs it not.
-        _ = fabric_link_disable_autoconfiguration(index)
+        disableAutoconfiguration()
     }
 
     deinit { close(descriptor) }
+
+    /// The kernel gives the device no IPv6 address by itself. To be said again when IPv6 was off the device, as below an MTU of
+    /// `leastIPv6MTU`.
+    public func disableAutoconfiguration() {
+        // A kernel without IPv6 refuses this, and needs it not.
+        _ = fabric_link_disable_autoconfiguration(interfaceIndex)
+    }
+
+    /// RFC 8200, section 5. Below it the kernel takes IPv6 off a device, with its addresses.
+    public static let leastIPv6MTU = 1280
 
     public func setMTU(_ bytes: Int) throws(SystemError) {
         try check(fabric_link_set_mtu(interfaceIndex, UInt32(clamping: bytes)), "set the MTU of \(name) to \(bytes)")

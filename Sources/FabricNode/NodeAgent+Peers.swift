@@ -67,15 +67,31 @@ extension NodeAgent {
     /// What failed is asked for again, less and less often: a device may be busy, a module may not be loaded yet.
     func noteInterface(of id: RoutingDomainID, failure: String?, _ now: Now, _ actions: inout [NodeAction]) {
         guard let index = domains.firstIndex(where: { $0.id == id }) else { return }
-        if let failure, domains[index].interfaceFailure != failure {
-            actions.append(.report(.interfaceFailed(id, failure)))
-        }
+        let former = domains[index].interfaceFailure
+        if let failure, former != failure { actions.append(.report(.interfaceFailed(id, failure))) }
+        if failure == nil, former != nil { actions.append(.report(.interfaceMended(id))) }
         domains[index].interfaceFailure = failure
         if domains.allSatisfy({ $0.interfaceFailure == nil }) {
-            interfaceCall.succeeded(nextAt: nil)
+            interfaceCall.cancel()
         } else if interfaceCall.due == nil {
+            // Somebody who undoes it again and again gets as few repetitions as what fails again and again.
+            if let last = interfaceFailedAt, now.monotonic - last >= Self.interfaceCalm {
+                interfaceCall.succeeded(nextAt: nil)
+            }
+            interfaceFailedAt = now.monotonic
             interfaceCall.failed(now: now.monotonic, random: random)
         }
+    }
+
+    /// After so long without a fault of an interface the next one is mended as fast as a first one.
+    static var interfaceCalm: Duration { .seconds(60) }
+
+    /// The interface is to be as was asked, whoever changes it. One that is to be asked for again needs no second reason.
+    func judgeInterface(of id: RoutingDomainID, _ state: InterfaceState, _ now: Now, _ actions: inout [NodeAction]) {
+        guard let domain = domains.first(where: { $0.id == id }), domain.interfaceFailure == nil,
+            let found = interface(of: domain).shortcomings(of: state)
+        else { return }
+        noteInterface(of: id, failure: "changed from outside: \(found)", now, &actions)
     }
 
     func retryInterfaces(_ actions: inout [NodeAction]) {

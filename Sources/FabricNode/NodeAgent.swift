@@ -39,6 +39,8 @@ public final class NodeAgent: Component {
     var renewalCall = RepeatingCall()
     /// Of setting up interfaces that failed.
     var interfaceCall = RepeatingCall()
+    /// When one was last found not to be as it should.
+    var interfaceFailedAt: Instant?
     var writes: [PendingWrite] = []
     /// Files whose last write failed; tried again when the floors are.
     var writesToRetry: [StateFile] = []
@@ -133,6 +135,7 @@ public final class NodeAgent: Component {
             if phase == .active { heartbeatCall.schedule(at: now.monotonic) }
         case .interfaceConfigured(let domain): noteInterface(of: domain, failure: nil, now, &actions)
         case .interfaceFailed(let domain, let why): noteInterface(of: domain, failure: why, now, &actions)
+        case .interfaceObserved(let domain, let state): judgeInterface(of: domain, state, now, &actions)
         }
     }
 

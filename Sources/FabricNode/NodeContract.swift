@@ -58,6 +58,8 @@ public enum NodeEvent: Sendable {
     case interfaceConfigured(RoutingDomainID)
     /// It is not, or not in all; why, in words. The agent asks again.
     case interfaceFailed(RoutingDomainID, String)
+    /// The interface of the domain was looked at, since something about it has changed.
+    case interfaceObserved(RoutingDomainID, InterfaceState)
     /// A resolver's answer, with one address or more. Nothing proves it.
     case resolved(ResolutionNumber, ResolvedAddresses)
     case resolutionFailed(ResolutionNumber, ResolutionFailure)
@@ -125,27 +127,6 @@ public struct ControlChannelSecurity: Hashable, Sendable {
     }
 }
 
-public struct InterfaceConfiguration: Hashable, Sendable {
-    public var domain: RoutingDomainID
-    /// The host's overlay address. It never changes.
-    public var address: IPPrefix
-    /// Further addresses, which go with static peers.
-    public var addresses: [InterfaceAddress]
-    /// Prefixes that lie behind peers, sorted. The networks of `addresses` are not among them.
-    public var routes: [IPPrefix]
-    public var mtu: Int
-
-    public init(
-        domain: RoutingDomainID, address: IPPrefix, addresses: [InterfaceAddress], routes: [IPPrefix], mtu: Int
-    ) {
-        self.domain = domain
-        self.address = address
-        self.addresses = addresses
-        self.routes = routes
-        self.mtu = mtu
-    }
-}
-
 public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     case phaseChanged(NodePhase)
     case stateRefused(StateFile, String)
@@ -163,6 +144,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     /// What the static peers of a routing domain may take from the fabric.
     case staticShadows(RoutingDomainID, String)
     case interfaceFailed(RoutingDomainID, String)
+    /// It was not as it should be, and is again.
+    case interfaceMended(RoutingDomainID)
     /// The control plane, known by name, answers at this address now.
     case controlFound(HostName, Endpoint)
     case lookupFailed(HostName, ResolutionFailure)
@@ -183,6 +166,7 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
         case .staticRefused(let domain, let what, let why): "static peers of \(domain): \(what) is refused: \(why)"
         case .staticShadows(let domain, let what): "static peers of \(domain): \(what)"
         case .interfaceFailed(let domain, let why): "the interface of \(domain) is not as it should be: \(why)"
+        case .interfaceMended(let domain): "the interface of \(domain) is as it should be again"
         case .controlFound(let name, let endpoint): "the control plane \(name) answers at \(endpoint)"
         case .lookupFailed(let name, let failure): "\(name) can't be looked up: \(failure)"
         }

@@ -80,5 +80,16 @@ int fabric_link_disable_autoconfiguration(int interface_index);
 int fabric_address_change(int add, int interface_index, int family, const uint8_t *address, int prefix_length);
 int fabric_route_change(int add, int interface_index, int family, const uint8_t *destination, int prefix_length);
 
+// A socket that hears of changes to links, addresses and routes; it does not block.
+int fabric_route_watch(void);
+#define FABRIC_ROUTE_LINK 0
+#define FABRIC_ROUTE_ADDRESSES 1
+#define FABRIC_ROUTE_ROUTES_V4 2
+#define FABRIC_ROUTE_ROUTES_V6 3
+// Asks for one link, or for its addresses or routes (older kernels answer with everybody's), and returns a blocking socket.
+int fabric_route_ask(int question, int interface_index);
+// One datagram of netlink messages and its length. -EAGAIN: none; -ENOBUFS: some were lost; -EMSGSIZE: it did not fit.
+int64_t fabric_route_receive(int descriptor, void *buffer, size_t capacity);
+
 // ---- namespace.c: moves the calling thread (and no other) into a network namespace.
 int fabric_enter_network_namespace(const char *path);

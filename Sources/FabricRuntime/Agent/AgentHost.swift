@@ -57,6 +57,8 @@ public final class AgentHost {
     private let status: StatusSocket
     private let keyLog: KeyLogFile?
     private let packets: PacketDriver
+    /// Nil without interfaces.
+    private let watch: InterfaceWatch?
     private var actions: [NodeAction] = []
 
     /// Opens all that the agent needs; throws in words that say what is wrong and the mend.
@@ -73,6 +75,7 @@ public final class AgentHost {
         state = StateWriter(directory: directory)
         socket = try UDPSocket(bind: settings.listen)
         control = ControlClient(endpoint: settings.control, logger: logger)
+        watch = try settings.interfacePattern.map { _ in try InterfaceWatch() }
         status = try StatusSocket(path: settings.statusSocket ?? settings.stateDirectory + ".sock")
         keyLog = try settings.keyLog.map { try KeyLogFile(path: $0) }
         agent = NodeAgent(
@@ -103,6 +106,12 @@ public final class AgentHost {
         }
         try loop.register(status.descriptor) { [unowned self] in
             status.serve(JSON.encodeOwn(ownStatus()))
+        }
+        if let watch {
+            try loop.register(watch.descriptor) { [unowned self] in
+                lookAtInterfaces(watch)
+                settle(LinuxClock.now())
+            }
         }
         loop.onDeadline = { [unowned self] in
             let now = LinuxClock.now()
@@ -204,14 +213,20 @@ public final class AgentHost {
     }
 
     private func log(_ report: NodeReport) {
+        let what: Logger.Metadata = ["what": "\(report)"]
         switch report {
+        case .phaseChanged(.broken(let why)):
+            logger.error("the state can't be used", metadata: ["what": "\(why)", "path": "\(settings.stateDirectory)"])
         case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
-        case .interfaceFailed: logger.error("report", metadata: ["what": "\(report)"])
-        case .stateRefused, .persistFailed, .snapshotRefused, .recordRefused, .clockOffset, .staticRefused,
-            .staticShadows, .lookupFailed:
-            logger.warning("report", metadata: ["what": "\(report)"])
+        case .interfaceMended: logger.notice("report", metadata: what)
+        case .interfaceFailed: logger.error("report", metadata: what)
+        case .stateRefused(let file, _), .persistFailed(let file, _):
+            logger.warning(
+                "report", metadata: ["what": "\(report)", "path": "\(settings.stateDirectory)/\(file.rawValue)"])
+        case .snapshotRefused, .recordRefused, .clockOffset, .staticRefused, .staticShadows, .lookupFailed:
+            logger.warning("report", metadata: what)
         case .controlFailed, .snapshotApplied, .certificateRenewed, .peerUp, .peerDown, .controlFound:
-            logger.info("report", metadata: ["what": "\(report)"])
+            logger.info("report", metadata: what)
         }
     }
 
@@ -244,6 +259,22 @@ public final class AgentHost {
         tell(
             failures.isEmpty
                 ? .interfaceConfigured(configuration.domain) : .interfaceFailed(configuration.domain, failures))
+    }
+
+    /// Tells the agent how the interfaces are of which the kernel says that something has changed.
+    private func lookAtInterfaces(_ watch: InterfaceWatch) {
+        do throws(SystemError) {
+            let changes = try watch.changes()
+            for interface in packets.interfaces where changes.concern(interface.device.interfaceIndex) {
+                if let state = try interface.device.state() {
+                    tell(.interfaceObserved(interface.domain, state))
+                } else {
+                    packets.lose(interface, interface.device.absence)
+                }
+            }
+        } catch {
+            logger.error("the interfaces can't be watched", metadata: ["error": "\(error)"])
+        }
     }
 
     /// While actions are performed: those that follow are performed after them.

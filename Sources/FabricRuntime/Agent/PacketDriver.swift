@@ -66,7 +66,9 @@ final class PacketDriver {
 
     func add(_ interface: AgentInterface) { interfaces.append(interface) }
 
-    private func lose(_ interface: AgentInterface, _ error: SystemError) {
+    /// Lets go of an interface whose device is of no use any more.
+    func lose(_ interface: AgentInterface, _ error: SystemError) {
+        guard interfaces.contains(where: { $0 === interface }) else { return }
         interface.forgetDeliveries()
         interfaces.removeAll { $0 === interface }
         lastInterface = nil
