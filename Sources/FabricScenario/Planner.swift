@@ -53,6 +53,7 @@ struct Planner {
         // What follows names nodes and places; without them every line would be a problem.
         guard problems.isEmpty else { return plan }
         readTimeline()
+        checkFlowLoad()
         readExpectations()
         readSwarm()
         if !hasTooManySteps { checkOrder() }

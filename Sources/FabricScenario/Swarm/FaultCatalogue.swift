@@ -53,6 +53,9 @@ enum FaultCatalogue {
             Entry(weight: 2) { draw in
                 let delay = draw.rounded(draw.logarithmic(.milliseconds(5), .seconds(3)))
                 let jitter = draw.random.below(2) == 0 ? Duration.zero : draw.rounded(delay / 2)
+                // What a flow sends must not pile up on its way.
+                let underWay = Plan.packetsUnderWay(draw.plan.flowPacketsPerSecond, delay + jitter)
+                guard underWay <= ScenarioLimits.maximumFlowPacketsUnderWay else { return [] }
                 let members = [
                     DocumentMember("delay", .text(Span(delay))), DocumentMember("jitter", .text(Span(jitter))),
                 ]
