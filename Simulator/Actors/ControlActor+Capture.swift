@@ -10,9 +10,11 @@ final class ControlCapture {
     let sends: CapturedAnswer
     let nodes: [NodeID]
     let end: Instant
+    let isRequired: Bool
     var answers = 0
 
-    init(_ sends: CapturedAnswer, _ nodes: [NodeID], end: Instant) {
+    init(_ sends: CapturedAnswer, _ nodes: [NodeID], isRequired: Bool, end: Instant) {
+        self.isRequired = isRequired
         self.sends = sends
         self.nodes = nodes
         self.end = end
@@ -50,8 +52,9 @@ extension ControlActor {
     }
 
     /// From now on these nodes get lies, those that wait for updates too.
-    func capture(_ sends: CapturedAnswer, _ nodes: [NodeID], for duration: Duration) {
-        captures.append(ControlCapture(sends, nodes, end: world.now + duration))
+    func capture(_ plan: PlannedCapture, _ nodes: [NodeID]) {
+        captures.append(
+            ControlCapture(plan.sends, nodes, isRequired: plan.isRequired, end: world.now + plan.duration))
         let now = world.now(of: host)
         for id in waiting.keys.sorted() {
             guard let entry = waiting[id], entry.path == Self.updatesPath, let connection = connections[entry.stream],
@@ -76,7 +79,7 @@ extension ControlActor {
 
     /// What could not be done as the file says: there was nothing to send.
     var idleCaptures: [String] {
-        captures.filter { $0.answers == 0 && world.now >= $0.end }.map {
+        captures.filter { $0.isRequired && $0.answers == 0 && world.now >= $0.end }.map {
             "the control plane in foreign hands had no \($0.sends.rawValue) to send to anybody"
         }
     }

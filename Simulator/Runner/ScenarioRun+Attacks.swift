@@ -26,7 +26,7 @@ extension ScenarioRun {
             attacker?.replay(replay, from: replay.from.map { agents[$0].host }, to: replay.to.map { agents[$0].host })
         case .flood(let flood): for node in flood.to { attacker?.flood(flood, agents[node]) }
         case .captureControl(let capture):
-            control.capture(capture.sends, capture.nodes.compactMap { agents[$0].nodeID }, for: capture.duration)
+            control.capture(capture, capture.nodes.compactMap { agents[$0].nodeID })
         case .impostor(let impostor):
             let keys = agents[impostor.keysOf].agent?.tunnelPublicKeys ?? []
             if keys.isEmpty { world.note(agents[impostor.node].host, "the keys to be claimed are not known") }

@@ -11,6 +11,10 @@ extension ScenarioRun {
         where expectation.isSometimes && result.outcome == .held {
             reached.append(expectation.coverageName)
         }
+        // Where expectations break nothing, a search still wants to know what they see.
+        for result in results where result.outcome == .broken && !result.isRequired {
+            reached.append("not held: \(result.name)")
+        }
         let events = control.query("SELECT DISTINCT event AS name FROM cluster_audit_events ORDER BY event") ?? []
         reached += events.compactMap { row in (try? row.text("name")).map { "audit: \($0)" } }
         reached += world.trace.kinds.map { "trace: \($0.name)" }

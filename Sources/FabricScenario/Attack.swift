@@ -39,6 +39,8 @@ public struct PlannedFlood: Sendable, Hashable {
 public struct PlannedCapture: Sendable, Hashable {
     public var nodes: [Int]
     public var sends: CapturedAnswer
+    /// A run in which there was nothing to send is broken.
+    public var isRequired: Bool
     public var duration: Duration
 }
 

@@ -10,7 +10,7 @@ struct ExpectationEntry: Decodable, Sendable {
     var from: Located<String>?
     var until: Located<String>?
     var stays: Located<Span>?
-    /// Of `sometimes`: a run that does not reach it is broken.
+    /// Whether a run in which it does not hold is broken; of `sometimes` false when absent, of the others true.
     var required: Located<Bool>?
     /// Only what is in no fault is judged.
     var core: CoreEntry?
@@ -65,7 +65,6 @@ struct ExpectationEntry: Decodable, Sendable {
         if from != nil || until != nil, !isWindow {
             throw refused("“from” and “until” go with “always”, “never” and “sometimes” only")
         }
-        if required != nil, key != .sometimes { throw refused("“required” goes with “sometimes” only") }
         if stays != nil, key != .within, key != .by { throw refused("“for” goes with “within” and “by” only") }
     }
 }

@@ -39,7 +39,10 @@ public struct Judge: Sendable {
     public var isSettled: Bool { open.isEmpty }
 
     public var heldCount: Int { states.count { $0.outcome == .held } }
-    public var brokenCount: Int { states.count { $0.outcome == .broken } }
+    /// Of those that break the run.
+    public var brokenCount: Int {
+        zip(states, plan.expectations).count { $0.outcome == .broken && $1.isRequired }
+    }
 
     /// The next time after `time` at which an observation decides something: a window opens or ends.
     public func nextMoment(after time: Duration) -> Duration? {
@@ -165,7 +168,7 @@ public struct Judge: Sendable {
                     outcome: outcome, firstHeld: state.firstHeld, decidedAt: state.decidedAt,
                     why: state.outcome == .pending ? "the run ended before it was decided" : state.why)
                 result.kind = expectation.window.kind
-                if case .sometimes(_, _, let required) = expectation.window { result.isRequired = required }
+                result.isRequired = expectation.isRequired
                 return result
             })
     }

@@ -231,6 +231,9 @@ public struct PlannedExpectation: Sendable, Hashable {
     /// When not nil, only those of these nodes that are in no fault are judged; see `FaultWindows`.
     public var core: [Int]?
     public var line: Int
+    /// A run in which it does not hold is broken. Of `sometimes` the window says it.
+    var mustHold = true
+    public var isRequired: Bool { if case .sometimes(_, _, let required) = window { required } else { mustHold } }
     /// The runs of a swarm must reach it; a single run need not.
     public var isSometimes: Bool { if case .sometimes = window { true } else { false } }
 

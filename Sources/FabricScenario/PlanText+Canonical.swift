@@ -178,6 +178,7 @@ extension PlanText {
             }
         case .at(let time): text = "at: \(Span(time)), that: \(condition)"
         }
+        if !expectation.mustHold, !expectation.isSometimes { text += ", required: false" }
         if let core = expectation.core { text += ", core: {nodes: \(selector(core))}" }
         if expectation.name != self.expectation(expectation) {
             text = "name: \(PlanText.quoted(expectation.name)), " + text

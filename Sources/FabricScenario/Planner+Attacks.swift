@@ -13,7 +13,9 @@ extension Planner {
             emit(
                 .attack(
                     .captureControl(
-                        PlannedCapture(nodes: select(entry.nodes), sends: entry.sends, duration: end - start))),
+                        PlannedCapture(
+                            nodes: select(entry.nodes), sends: entry.sends, isRequired: entry.required ?? true,
+                            duration: end - start))),
                 at: start, step)
             return end
         case .impostor(let entry):
@@ -99,7 +101,7 @@ extension PlanText {
                 + "for: \(Span(flood.duration))}"
         case .captureControl(let capture):
             "capture-control: {nodes: \(selector(capture.nodes)), sends: \(capture.sends.rawValue), "
-                + "for: \(Span(capture.duration))}"
+                + (capture.isRequired ? "" : "required: false, ") + "for: \(Span(capture.duration))}"
         case .impostor(let impostor):
             "impostor: {node: \(plan.nodes[impostor.node].name), keys-of: \(plan.nodes[impostor.keysOf].name), "
                 + "token: \(plan.tokens[impostor.token].name)}"

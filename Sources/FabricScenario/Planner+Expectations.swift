@@ -34,6 +34,7 @@ extension Planner {
         let core = entry.core.map { $0.nodes.map { select($0) } ?? Array(plan.nodes.indices) }
         var planned = PlannedExpectation(
             name: "", window: window, condition: condition, core: core, line: located.position?.line ?? 0)
+        planned.mustHold = planned.isSometimes || entry.required?.value ?? true
         planned.name = entry.name ?? PlanText(plan).expectation(planned)
         plan.expectations.append(planned)
     }

@@ -41,10 +41,12 @@ struct FloodEntry: Decodable, Sendable {
 struct CaptureEntry: Decodable, Sendable {
     var nodes: Selector
     var sends: CapturedAnswer
+    /// Whether a run is broken in which there was nothing to send.
+    var required: Bool?
     var duration: Located<Span>
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case nodes, sends
+        case nodes, sends, required
         case duration = "for"
     }
 }

@@ -36,13 +36,13 @@ public struct ExpectationResult: Sendable, Hashable {
 
     }
 
-    /// What this run says: held, or a rare state that other runs may reach.
-    public var isGood: Bool { outcome == .held || outcome == .notReached && !isRequired }
+    /// It breaks no run: it held, or it is not required.
+    public var isGood: Bool { outcome == .held || !isRequired }
 
     var mark: String {
         switch outcome {
         case .held: kind == .sometimes ? "reached    " : "held       "
-        case .broken: "BROKEN     "
+        case .broken: isRequired ? "BROKEN     " : "broken     "
         case .notReached: isRequired ? "NOT REACHED" : "not reached"
         }
     }
@@ -61,7 +61,7 @@ public struct ExpectationResult: Sendable, Hashable {
     }
 
     public var kind = ExpectationKind.within
-    /// False for a `sometimes` that a set of runs must reach, not each run.
+    /// False for what is told and breaks no run, as a `sometimes` that a set of runs must reach, not each run.
     public var isRequired = true
 
     public var name: String
@@ -132,6 +132,12 @@ public struct RunReport: Sendable, Encodable {
     /// Hexadecimal; nil in the live host, whose runs are not repeatable.
     public var traceHash: String?
     public var seed: UInt64
+    /// The seed of a swarm that drew the run.
+    public var swarmSeed: UInt64?
+    /// The planted bug that was switched on.
+    public var mutant: String?
+    /// The command that runs it again, event by event; nil in the live host.
+    public var replay: String?
     public var nodes: Int
     /// Events that the run handled; packets and steps in the live host.
     public var events: UInt64
@@ -154,23 +160,31 @@ public struct RunReport: Sendable, Encodable {
 
     /// Lines below the verdict's table: what ran, how much, how fast.
     public var summary: String {
-        var lines = ["scenario  \(scenario) in the \(host.rawValue) host, seed \(seed), \(nodes) nodes"]
+        let seed = swarmSeed.map { "swarm seed \($0)" } ?? "seed \(seed)"
+        var lines = ["scenario  \(scenario) in the \(host.rawValue) host, \(seed), \(nodes) nodes"]
+        if let mutant { lines.append("planted   \(mutant)") }
         let rate = wallSeconds > 0 ? UInt64(Double(events) / wallSeconds) : 0
         lines.append("time      \(Self.text(virtualSeconds)) s of the scenario in \(Self.text(wallSeconds)) s")
         lines.append("events    \(events), \(rate) per second")
         lines.append("memory    \(peakResidentBytes >> 20) MiB at most")
         if let traceHash { lines.append("trace     \(traceHash)") }
-        let judged = expectations.filter { ($0.isRequired || $0.kind != .sometimes) && $0.kind != .rule }
+        let judged = expectations.filter { $0.isRequired && $0.kind != .rule }
         let good = judged.count { $0.outcome == .held }
         let rare = expectations.filter { $0.kind == .sometimes && !$0.isRequired }
         if !rare.isEmpty {
             lines.append("sometimes \(rare.count { $0.outcome == .held }) of \(rare.count) rare states reached")
+        }
+        let told = expectations.filter { !$0.isRequired && $0.kind != .sometimes }
+        if !told.isEmpty {
+            let good = told.count { $0.outcome == .held }
+            lines.append("told      \(good) of \(told.count) expectations held that are not required")
         }
         if !rules.isEmpty {
             let checks = rules.reduce(0) { $0 + $1.checks }
             let broken = rules.count { $0.violations > 0 }
             lines.append("rules     \(rules.count - broken) of \(rules.count) safety rules held, \(checks) checks")
         }
+        if !held, let replay { lines.append("replay    \(replay)") }
         // The number is of those that held, in both cases, and says so.
         lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(judged.count) expectations held")
         return lines.joined(separator: "\n") + "\n"

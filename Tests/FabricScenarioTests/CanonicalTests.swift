@@ -46,6 +46,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
         "- at: 3s\n  crash-at: { nodes: [hub, control], nth: 3, within: 20s }\n- at: 4s\n  crash-at: { nodes: edge, boundary: persisted, kind: process, for: 0s }",
         "- at: 3s\n  crash: { nodes: edge, kind: process, for: 2s }\n- at: 9s\n  stop-control: { kind: process, for: 2s }",
         "- at: 3s\n  lose-answers: { request: proof, count: 3 }\n- at: 6s\n  reject: { nodes: { nodes: all, except: edge-3 } }",
+        "- at: 2s\n  capture-control: { nodes: edge, sends: old-records, required: false, for: 1s }",
         "- at: 2s\n  flow: { name: lie, from: edge-1, to: hub, rate: 8kbit/s, spoof: edge-2, for: 1s }",
     ])
     func `every step is written so that it reads back`(_ steps: String) throws {
@@ -77,6 +78,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
 
     @Test(arguments: [
         "- never: { control: down }\n  from: 1s", "- sometimes: { in-fault: hub }\n  required: true",
+        "- by: 5s\n  required: false\n  that: { enrolled: all }", "- always: { enrolled: all }\n  required: false",
         "- sometimes: { in-fault: hub }", "- at: 5s\n  core: healthy\n  that: { enrolled: all }",
         "- at: 5s\n  core: { nodes: edge }\n  that: { phase: { nodes: all, is: awaiting-approval } }",
         "- at: 5s\n  that: { peers: { nodes: all, at-most: 4 } }",

@@ -188,7 +188,6 @@ import Testing
 
     @Test func `what can't be meant is refused`() {
         #expect(refusal(with(expect: "- at: 5s\n  core: sick\n  that: { enrolled: all }")).contains("healthy"))
-        #expect(refusal(with(expect: "- at: 5s\n  required: true\n  that: { enrolled: all }")).contains("sometimes"))
         #expect(
             refusal(with(expect: "- at: 5s\n  that: { count: { of: { control: up }, count: 1 } }")).contains("nodes"))
         for range in ["at-least: 6", "count: 6", "at-least: 6, at-most: 7"] {

@@ -14,6 +14,8 @@ struct FaultDraw {
     private var room: FaultRoom
     /// A node gets another address and is not told, by the file's own steps or by what was drawn.
     var oneMovedUnaware: Bool
+    /// Nodes that were drawn as impostors, and the tokens that they use.
+    var impostors: [(node: Int, token: Int)] = []
     /// Backups that were drawn.
     var backups = 0
 

@@ -12,13 +12,30 @@ extension ScenarioFile {
     /// alone. Then so many faults are drawn from the kinds that are on, each with a random stream of its kind.
     public func drawn(seed: UInt64) throws(ScenarioError) -> ScenarioFile {
         let base = try plan()
-        var root = document.setting("swarm", nil).setting("seed", DocumentNode(.integer(Int64(clamping: seed))))
+        guard base.hosts.contains(.simulator) else {
+            let problem = DocumentError(
+                "a swarm runs in the simulator alone; add “simulator”, or leave “hosts” out", path: "hosts",
+                position: document["hosts"]?.position)
+            throw ScenarioError(file: file, problems: [problem])
+        }
+        // What is drawn no live host need be able to do.
+        var root =
+            document["hosts"] == nil
+            ? document : document.setting("hosts", DocumentNode(.array([.text(ScenarioHost.simulator.rawValue)])))
+        if base.swarm.judge == .rules { root = ScenarioFile.withoutDemands(root) }
+        root = root.setting("swarm", nil).setting("seed", DocumentNode(.integer(Int64(clamping: seed))))
         root = ScenarioFile.varied(root, base, seed)
         let entries = ScenarioFile.faults(base, seed)
         if !entries.isEmpty {
             root = root.setting("timeline", DocumentNode(.array((root["timeline"]?.array ?? []) + entries)))
         }
         return try ScenarioFile(document: root, file: "\(file), swarm seed \(seed)")
+    }
+
+    /// The file with expectations that break nothing.
+    private static func withoutDemands(_ root: DocumentNode) -> DocumentNode {
+        let entries = (root["expect"]?.array ?? []).map { $0.setting("required", DocumentNode(.bool(false))) }
+        return root.setting("expect", DocumentNode(.array(entries)))
     }
 
     /// This file with another seed; below 2^63.
@@ -49,14 +66,20 @@ extension ScenarioFile {
             draw.random = streams[kind]
             for _ in 0..<maximumAttempts {
                 let made = FaultCatalogue.entry(on[kind]).draw(&draw)
-                guard let first = made.first else { continue }
-                entries.append((first["at"]?.string.flatMap { Span($0) }?.duration ?? .zero, made))
+                if made.isEmpty { continue }
+                entries.append((time(of: made), made))
                 break
             }
         }
+        entries += attacks(&draw, seed)
         // By time, those of one draw together; a stable order for equal times.
         return entries.enumerated().sorted { ($0.element.time, $0.offset) < ($1.element.time, $1.offset) }
             .flatMap(\.element.nodes)
+    }
+
+    /// When the first of these entries happens.
+    static func time(of entries: [DocumentNode]) -> Duration {
+        entries.first?["at"]?.string.flatMap { Span($0) }?.duration ?? .zero
     }
 
     // MARK: The world

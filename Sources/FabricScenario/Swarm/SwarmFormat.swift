@@ -3,7 +3,9 @@ internal import FabricDocument
 
 /// The file's `swarm`: what may be drawn on top of it, and when.
 struct SwarmSection: Decodable, Sendable {
+    var judge: SwarmJudgement?
     var faults: Located<[FaultKind]>?
+    var attacks: Located<[AttackKind]>?
     var vary: Located<[WorldFeature]>?
     var from: Located<Span>?
     var quiet: Located<Span>?
@@ -12,7 +14,9 @@ struct SwarmSection: Decodable, Sendable {
     var nodes: Selector?
     var control: Bool?
 
-    enum CodingKeys: String, CodingKey, CaseIterable { case faults, vary, from, quiet, count, lasting, nodes, control }
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case judge, faults, attacks, vary, from, quiet, count, lasting, nodes, control
+    }
 }
 
 struct SwarmCount: Decodable, Sendable {
@@ -35,6 +39,15 @@ struct SwarmLasting: Decodable, Sendable {
     }
 }
 
+/// What a run that a swarm draws is judged by, beside whether it comes to its end.
+public enum SwarmJudgement: String, NamedChoice {
+    /// The file's expectations, and the safety rules.
+    case expectations
+    /// The safety rules alone: the file's expectations are told, and break nothing.
+    case rules
+    public static let noun = "judgement"
+}
+
 /// Properties of the world that a swarm may draw anew for each seed.
 public enum WorldFeature: String, NamedChoice {
     /// How many peers policy gives a node.
@@ -50,8 +63,12 @@ public enum WorldFeature: String, NamedChoice {
 
 /// What a swarm may draw. The defaults are those of a file without `swarm`.
 public struct SwarmSettings: Sendable, Hashable {
+    /// A file without `swarm` does not say that its expectations hold whatever is drawn.
+    public var judge = SwarmJudgement.rules
     /// Kinds that may be drawn, in the catalogue's order.
     public var faults: [FaultKind] = FaultKind.allCases
+    /// Kinds of attack that may be drawn, in the order of the declaration.
+    public var attacks: [AttackKind] = []
     /// In the order of the declaration.
     public var vary: [WorldFeature] = []
     /// No fault begins before this.
@@ -82,11 +99,16 @@ extension Planner {
         guard let located = header.swarm else { return }
         let section = located.value
         var settings = SwarmSettings()
+        settings.judge = section.judge ?? .expectations
         selections.removeAll(keepingCapacity: true)
         if let faults = section.faults {
             if faults.value.isEmpty { refuse(faults, "“faults” is empty; leave it out for every kind") }
             settings.faults = FaultKind.allCases.filter { faults.value.contains($0) }
             if settings.faults.count != faults.value.count { refuse(faults, "a kind of fault is named twice") }
+        }
+        if let attacks = section.attacks {
+            settings.attacks = AttackKind.allCases.filter { attacks.value.contains($0) }
+            if settings.attacks.count != attacks.value.count { refuse(attacks, "a kind of attack is named twice") }
         }
         if let vary = section.vary { settings.vary = WorldFeature.allCases.filter { vary.value.contains($0) } }
         if let from = section.from { settings.from = time(from) }
@@ -124,7 +146,12 @@ extension Planner {
 extension PlanText {
     /// The members of `swarm`.
     func written(_ settings: SwarmSettings) -> String {
-        var parts = ["faults: [\(settings.faults.map(\.rawValue).joined(separator: ", "))]"]
+        var parts = [
+            "judge: \(settings.judge.rawValue)", "faults: [\(settings.faults.map(\.rawValue).joined(separator: ", "))]",
+        ]
+        if !settings.attacks.isEmpty {
+            parts.append("attacks: [\(settings.attacks.map(\.rawValue).joined(separator: ", "))]")
+        }
         if !settings.vary.isEmpty { parts.append("vary: [\(settings.vary.map(\.rawValue).joined(separator: ", "))]") }
         parts.append("from: \(Span(settings.from))")
         if let quiet = settings.quiet { parts.append("quiet: \(Span(quiet))") }
