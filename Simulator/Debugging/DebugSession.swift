@@ -9,6 +9,8 @@ internal import FabricTunnel
 public final class DebugSession {
     /// A command has ended the session.
     public private(set) var isOver = false
+    /// Commands that said nothing that could be done.
+    public private(set) var refusals = 0
     private let plan: Plan
     private var run: ScenarioRun
     private var journal: Journal
@@ -27,7 +29,7 @@ public final class DebugSession {
         until CONDITION     \(StopCondition.help)
         run                 to the end
         back [N]            N events back, or before the last command
-        where               time, events, expectations
+        where               time, events, expectations, trace hash
         show NODE           a node's state, and its peers
         trace [N]           the last N entries (10)
         follow ID           what led to an entry, and what followed
@@ -44,22 +46,38 @@ public final class DebugSession {
         switch command {
         case "step", "s":
             guard let argument else { return step(1) }
-            return number(argument).map { step($0) } ?? stepNode(argument)
+            if looksLikeNumber(argument) {
+                guard let count = number(argument) else {
+                    return refuse("step takes a number from 1, or a host's name")
+                }
+                return step(count)
+            }
+            return stepNode(argument)
         case "node", "n": return stepNode(argument)
         case "until", "u": return until(words.dropFirst().joined(separator: " "))
         case "run", "r": return until("\(Span(plan.duration))")
-        case "back", "b": return back(argument.map { number($0) ?? 0 })
-        case "where", "w": return [position]
+        case "back", "b":
+            guard let argument else { return back(nil) }
+            guard let count = number(argument) else {
+                return refuse("back takes a number of events from 1, or nothing")
+            }
+            return back(count)
+        case "where", "w": return [position, "trace \(run.traceHash)"]
         case "show": return show(argument)
-        case "trace", "t": return trace(number(argument) ?? 10)
-        case "follow", "f": return follow(number(argument))
+        case "trace", "t":
+            guard let argument else { return trace(10) }
+            guard let count = number(argument) else {
+                return refuse("trace takes a number of entries from 1, or nothing")
+            }
+            return trace(count)
+        case "follow", "f": return follow(argument.flatMap { UInt64($0) })
         case "path", "p": return path(words)
         case "verdict", "v": return verdict()
         case "help", "h", "?": return Self.help.split(separator: "\n").map(String.init)
         case "quit", "q", "exit":
             isOver = true
             return []
-        default: return ["“\(command)” is no command; help lists them"]
+        default: return refuse("“\(command)” is no command; help lists them")
         }
     }
 
@@ -71,7 +89,18 @@ public final class DebugSession {
             + (run.isOver ? ", the end" : "")
     }
 
-    private func number(_ text: String?) -> UInt64? { text.flatMap { UInt64($0) } }
+    /// From 1.
+    private func number(_ text: String) -> UInt64? { UInt64(text).flatMap { $0 > 0 ? $0 : nil } }
+
+    /// Names begin with a letter.
+    private func looksLikeNumber(_ text: String) -> Bool {
+        text.utf8.first.map { (48...57).contains($0) || $0 == 43 || $0 == 45 } ?? false
+    }
+
+    private func refuse(_ problem: String) -> [String] {
+        refusals += 1
+        return [problem]
+    }
 
     // MARK: Going
 
@@ -86,7 +115,7 @@ public final class DebugSession {
     }
 
     private func brokenLines() -> [String] {
-        run.verdict().expectations.filter { $0.outcome == .broken }.flatMap { result in
+        run.verdict().expectations.filter { $0.outcome == .broken && !$0.isGood }.flatMap { result in
             ["  BROKEN  \(result.name)"] + (result.why.map { ["          \($0)"] } ?? [])
         }
     }
@@ -99,23 +128,23 @@ public final class DebugSession {
     }
 
     private func step(_ count: UInt64) -> [String] {
-        let (target, overflow) = run.eventCount.addingReportingOverflow(max(1, count))
+        let (target, overflow) = run.eventCount.addingReportingOverflow(count)
         if overflow { return until("\(Span(plan.duration))") }
         return go { $0.eventCount >= target }
     }
 
     private func stepNode(_ name: String?) -> [String] {
-        guard let name, let host = run.host(named: name) else { return [noHost(name)] }
+        guard let name, let host = run.host(named: name) else { return refuse(noHost(name)) }
         let first = journal.count
         return go { [journal] _ in (first..<max(first, journal.count)).contains { journal[$0].host == host } }
     }
 
     private func until(_ text: String) -> [String] {
         guard let condition = StopCondition(text, run) else {
-            return ["“\(text)” is no condition; give \(StopCondition.help)"]
+            return refuse("“\(text)” is no condition; give \(StopCondition.help)")
         }
         if case .time(let time) = condition {
-            return time < run.elapsed ? ["that is past; “back” goes there"] : go(to: time)
+            return time < run.elapsed ? refuse("that is past; “back” goes there") : go(to: time)
         }
         return go(condition.check(from: journal.count))
     }
@@ -123,10 +152,9 @@ public final class DebugSession {
     private func back(_ count: UInt64?) -> [String] {
         let target: UInt64
         if let count {
-            guard count > 0 else { return ["back takes a number of events"] }
             target = run.eventCount > count ? run.eventCount - count : 0
         } else {
-            guard let last = former.popLast() else { return ["this is the start"] }
+            guard let last = former.popLast() else { return refuse("this is the start") }
             target = last
         }
         run = ScenarioRun(plan: plan)
@@ -159,19 +187,21 @@ public final class DebugSession {
     }
 
     private func follow(_ id: UInt64?) -> [String] {
-        guard let id, id < journal.count else { return ["there is no entry of that number yet"] }
+        guard let id, id < journal.count else { return refuse("there is no entry of that number yet") }
         return TraceText(run).lines(CausalChain(of: Int(id), in: journal), in: journal)
     }
 
     private func path(_ words: [String]) -> [String] {
-        guard words.count == 3 else { return ["path takes two nodes"] }
+        guard words.count == 3 else { return refuse("path takes two nodes") }
         let nodes = words[1...2].map { name in plan.nodes.firstIndex { $0.name == name } }
-        guard let a = nodes[0], let b = nodes[1] else { return [noHost(nodes[0] == nil ? words[1] : words[2])] }
+        guard let a = nodes[0], let b = nodes[1] else { return refuse(noHost(nodes[0] == nil ? words[1] : words[2])) }
         return PathExplanation(run, from: a, to: b).lines
     }
 
     private func show(_ name: String?) -> [String] {
-        guard let name, let node = plan.nodes.firstIndex(where: { $0.name == name }) else { return [noHost(name)] }
+        guard let name, let node = plan.nodes.firstIndex(where: { $0.name == name }) else {
+            return refuse(noHost(name))
+        }
         let actor = run.agents[node]
         var lines = ["\(name) in \(plan.places[plan.nodes[node].place].name): \(run.view.phase(of: node).text)"]
         guard let agent = actor.agent else { return lines }

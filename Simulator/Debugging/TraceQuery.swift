@@ -160,6 +160,8 @@ public struct TraceListing: Encodable {
 
     var scenario: String
     var seed: UInt64
+    /// Of the run, as far as it went.
+    var traceHash: String
     /// How many fitted; `entries` may be fewer.
     var matched: Int
     var entries: [Entry]
@@ -167,6 +169,7 @@ public struct TraceListing: Encodable {
     public init(_ ids: [Int], matched: Int, of run: ScenarioRun, _ journal: Journal) {
         scenario = run.plan.name
         seed = run.plan.seed
+        traceHash = run.traceHash
         self.matched = matched
         entries = ids.map { id in
             let entry = journal[id]

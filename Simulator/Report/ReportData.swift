@@ -33,8 +33,12 @@ struct ReportData: Encodable {
     var version = 1
     var scenario: String
     var about: String
-    var file: String
+    /// What runs it again.
     var command: String
+    /// File and options for other commands.
+    var arguments: String
+    /// Which of the file's runs it is, in words.
+    var run: String
     var seed: UInt64
     var duration: Double
     var held: Bool
@@ -61,13 +65,14 @@ struct ReportData: Encodable {
     var missing: [String]
     var events: ReportEvents
 
-    init(_ run: ScenarioRun, _ recorder: ReportRecorder, _ verdict: Verdict, file: String) {
+    init(_ run: ScenarioRun, _ recorder: ReportRecorder, _ verdict: Verdict, _ replay: Replay) {
         let plan = run.plan
         let text = PlanText(plan)
         scenario = plan.name
         about = plan.about
-        self.file = file
-        command = "rap sim run \(file) --seed \(plan.seed)"
+        command = replay.command("run")
+        arguments = replay.arguments
+        self.run = replay.name
         seed = plan.seed
         duration = ReportTimeline.seconds(plan.duration)
         held = verdict.held

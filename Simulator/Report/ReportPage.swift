@@ -6,11 +6,11 @@ public import FabricScenario
 /// `report.html` is the page; the style sheet, the scripts and the data go where it names them. Scripts share one scope,
 /// in this order: the model, the map, the rows along the time axis, the chart, the events with the head of the page.
 public enum ReportPage {
-    /// `recorder` has watched the whole run.
+    /// `recorder` has watched the whole run; `replay` says which one it was.
     public static func html(
-        _ run: ScenarioRun, _ recorder: ReportRecorder, _ verdict: Verdict, file: String
+        _ run: ScenarioRun, _ recorder: ReportRecorder, _ verdict: Verdict, _ replay: Replay
     ) throws -> [UInt8] {
-        let data = try JSON.encode(ReportData(run, recorder, verdict, file: file))
+        let data = try JSON.encode(ReportData(run, recorder, verdict, replay))
         // In a script element a “<” could end it; in JSON it stands in strings only, where an escape means the same.
         var safe: [UInt8] = []
         safe.reserveCapacity(data.count + 1024)

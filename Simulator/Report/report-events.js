@@ -38,7 +38,7 @@ const eventList = (() => {
       at = events.cause[index];
     }
     if (at >= 0 && !events.position.has(at)) chain.push(make("div", {}, `← #${at}, which is not among the sampled events`));
-    const command = `rap sim trace ${D.file} --seed ${D.seed} --follow ${id}`;
+    const command = `rap sim trace ${D.arguments} --follow ${id}`;
     return make("div", { class: "more" }, `event #${id}` + (cause < 0 ? ", caused by nothing that was kept" : ", caused by"), ...chain, make("code", {}, command),
       make("button", { type: "button", onclick: event => { event.stopPropagation(); copy(command, event.target); } }, "copy"));
   }
@@ -75,7 +75,7 @@ const eventList = (() => {
       ? `${D.events.kept.toLocaleString("en")} of ${D.events.total.toLocaleString("en")} events are here: all that change something, and of packets, requests and timers a share. All of this second: `
       : `All ${D.events.total.toLocaleString("en")} events are here. The same in a terminal: `;
     const from = Math.max(0, view.moment - span / 2);
-    $("sampled").replaceChildren(text, make("code", {}, `rap sim trace ${D.file} --seed ${D.seed}${name} --from ${(from).toFixed(2)}s --to ${(from + span).toFixed(2)}s`));
+    $("sampled").replaceChildren(text, make("code", {}, `rap sim trace ${D.arguments}${name} --from ${(from).toFixed(2)}s --to ${(from + span).toFixed(2)}s`));
   }
   list.addEventListener("click", event => {
     const element = event.target.closest("[data-event]");
@@ -174,13 +174,13 @@ function faultLine(moment) {
 // The head.
 {
   const held = D.expectations.filter(entry => entry.isGood).length;
-  document.title = `${D.scenario}: ${D.held ? "held" : "not held"}, seed ${D.seed}`;
+  document.title = `${D.scenario}: ${D.held ? "held" : "not held"}, ${D.run}`;
   $("verdict").className = "verdict" + (D.held ? "" : " bad");
   $("verdict").append(D.held ? "HELD" : "NOT HELD", make("small", {}, `${held} of ${D.expectations.length} held`));
   $("title").textContent = D.scenario;
   $("about").textContent = D.about;
   const fact = (name, value, kind = "", wide = "") => make("div", { class: wide }, make("dt", {}, name), make("dd", { class: kind }, value));
-  $("facts").append(fact("seed", D.seed + ""), fact("nodes", D.nodes.length.toLocaleString("en")), fact("places", D.places.length + ""),
+  $("facts").append(fact("run", D.run), fact("nodes", D.nodes.length.toLocaleString("en")), fact("places", D.places.length + ""),
     fact("virtual time", timeText(D.duration)), fact("events", D.eventCount.toLocaleString("en")),
     fact("peers reached at the end", short(series.reach[times.length - 1]) + " %"), fact("trace hash", D.hash, "mono", "wide"));
   $("command").textContent = D.command;

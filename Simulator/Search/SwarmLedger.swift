@@ -17,6 +17,9 @@ public struct SwarmLedger: Sendable {
     public private(set) var failures: [SwarmResult] = []
     public private(set) var failureCount = 0
     public private(set) var undeterminedCount = 0
+    /// Seeds of which nothing is known; they are not done.
+    public private(set) var noResults: [SwarmResult] = []
+    public private(set) var noResultCount = 0
     /// By name; sorted before it is shown.
     private var reachedBy: [String: (seeds: Int, first: UInt64)] = [:]
     private var seen: Set<UInt64> = []
@@ -29,6 +32,11 @@ public struct SwarmLedger: Sendable {
 
     /// Adds a seed's result; a second result of a seed changes nothing. Gives what no seed before had reached.
     public mutating func record(_ result: SwarmResult) -> [String] {
+        if result.outcome == .noResult {
+            noResultCount += 1
+            if noResults.count < SwarmLedger.maximumFailures { noResults.append(result) }
+            return []
+        }
         guard seen.insert(result.seed).inserted else { return [] }
         if range.contains(result.seed) { done.insert(result.seed) }
         if result.outcome != .held {
@@ -60,10 +68,12 @@ public struct SwarmLedger: Sendable {
         }
     }
 
-    /// The exit status of a swarm that has run: 3 when a seed was not deterministic, 1 when one failed or a `sometimes` was
-    /// reached by none.
+    /// The exit status of a swarm that has run: 3 when a seed was not deterministic, 1 when one failed, 4 when nothing is
+    /// known of one, 1 when a `sometimes` was reached by none.
     public func exitStatus(sometimes: [String]) -> Int32 {
         if undeterminedCount > 0 { return 3 }
-        return failureCount > 0 || sometimes.contains { reached($0) == nil } ? 1 : 0
+        if failureCount > 0 { return 1 }
+        if noResultCount > 0 { return 4 }
+        return sometimes.contains { reached($0) == nil } ? 1 : 0
     }
 }

@@ -1,3 +1,4 @@
+internal import FabricCrypto
 internal import FabricDocument
 
 /// How the run of one swarm seed came out, and what it reached. One line of a swarm's progress file.
@@ -12,6 +13,9 @@ public struct SwarmResult: Hashable, Sendable {
         case overran
         /// A second process came to another trace.
         case undetermined
+        /// Nothing is known of it: its process was ended from outside (memory was used up, say), or could not write its
+        /// report. It is not done; no file tells of it.
+        case noResult = "no result"
     }
 
     public var seed: UInt64
@@ -50,11 +54,16 @@ public struct SwarmIdentity: Hashable, Sendable {
     public var scenario: String
     /// Of the scenario file's bytes, in hexadecimal.
     public var digest: String
+    /// Of the program that runs it (`program(_:)`): another build's results say nothing of this one.
+    public var program: String
     public var first: UInt64
     public var last: UInt64
 
     /// A search for a planted bug has a corpus and a progress of its own.
-    public init(scenario: String, mutant: String? = nil, file: [UInt8], first: UInt64, last: UInt64) {
+    public init(
+        scenario: String, mutant: String? = nil, program: String, file: [UInt8], first: UInt64, last: UInt64
+    ) {
+        self.program = program
         self.scenario = mutant.map { "\(scenario)+\($0)" } ?? scenario
         digest = file.withUnsafeBytes { bytes in
             let (a, b) = TraceHash.digest(bytes)
@@ -68,13 +77,38 @@ public struct SwarmIdentity: Hashable, Sendable {
     }
 }
 
+extension SwarmIdentity {
+    /// A program by its file's bytes: the first 12 digits that sha256sum(1) prints of it.
+    public static func program(_ executable: [UInt8]) -> String {
+        SystemCryptography().sha256(executable).prefix(6).map { byte in
+            (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+    }
+}
+
+/// What a progress file holds.
+public struct SwarmProgress: Hashable, Sendable {
+    public var results: [SwarmResult]
+    /// They are of another build of the program, which may fail where this one holds, and hold where it fails.
+    public var isOfAnotherProgram: Bool
+}
+
+/// A seed of a corpus.
+public struct SwarmCorpusEntry: Hashable, Sendable {
+    public var seed: UInt64
+    /// What it reached or broke that none before it did.
+    public var adds: [String]
+    /// The program that found so; nil where an old file does not say.
+    public var program: String?
+}
+
 /// The lines of the two files that a swarm keeps. Each is one JSON object; both files are only ever appended to.
 ///
 /// ```
-/// NAME.progress   {"swarm":1,"scenario":"mixed","digest":"…","first":1,"last":1000}
+/// NAME.progress   {"swarm":1,"scenario":"mixed","digest":"…","program":"…","first":1,"last":1000}
 ///                 {"seed":1,"outcome":"held","failures":[],"coverage":["phase: active",…]}     a line for each seed
 /// NAME.corpus     {"corpus":1,"scenario":"mixed"}
-///                 {"seed":17,"adds":["sometimes: a node is refused"]}                         a line for each seed kept
+///                 {"seed":17,"adds":["sometimes: a node is refused"],"program":"…"}           a line for each seed kept
 /// ```
 public enum SwarmFiles {
     public static let version: Int64 = 1
@@ -89,7 +123,7 @@ public enum SwarmFiles {
     public static func header(_ identity: SwarmIdentity) -> String {
         line([
             ("swarm", .integer(version)), ("scenario", .string(identity.scenario)),
-            ("digest", .string(identity.digest)),
+            ("digest", .string(identity.digest)), ("program", .string(identity.program)),
             ("first", .integer(Int64(identity.first))), ("last", .integer(Int64(identity.last))),
         ])
     }
@@ -105,8 +139,8 @@ public enum SwarmFiles {
         line([("corpus", .integer(version)), ("scenario", .string(scenario))])
     }
 
-    public static func corpusLine(seed: UInt64, adds: [String]) -> String {
-        line([("seed", .integer(Int64(seed))), ("adds", texts(adds))])
+    public static func corpusLine(seed: UInt64, adds: [String], program: String) -> String {
+        line([("seed", .integer(Int64(seed))), ("adds", texts(adds)), ("program", .string(program))])
     }
 
     private static func texts(_ list: [String]) -> DocumentNode.Value { .array(list.map { DocumentNode(.string($0)) }) }
@@ -125,9 +159,9 @@ public enum SwarmFiles {
 
     /// The results of a progress file of this swarm. A last line without its end was being written when the program was
     /// killed, and is left out.
-    public static func results(_ bytes: [UInt8], of identity: SwarmIdentity) throws(SwarmFileError) -> [SwarmResult] {
+    public static func progress(_ bytes: [UInt8], of identity: SwarmIdentity) throws(SwarmFileError) -> SwarmProgress {
         let lines = try lines(bytes)
-        guard let head = lines.first else { return [] }
+        guard let head = lines.first else { return SwarmProgress(results: [], isOfAnotherProgram: false) }
         try expect(head, "swarm", 1)
         func same(_ key: String, _ value: DocumentNode.Value, _ what: String) throws(SwarmFileError) {
             if head[key]?.value != value {
@@ -141,7 +175,9 @@ public enum SwarmFiles {
         var results: [SwarmResult] = []
         for (index, node) in lines.enumerated().dropFirst() {
             let number = index + 1
-            guard let outcome = node["outcome"]?.string.flatMap({ SwarmResult.Outcome(rawValue: $0) }) else {
+            guard let outcome = node["outcome"]?.string.flatMap({ SwarmResult.Outcome(rawValue: $0) }),
+                outcome != .noResult
+            else {
                 throw SwarmFileError(line: number, "its outcome is none that exists; \(mend)")
             }
             results.append(
@@ -149,13 +185,12 @@ public enum SwarmFiles {
                     seed: try seed(node, number), outcome: outcome, failures: try list(node, "failures", number),
                     coverage: try list(node, "coverage", number)))
         }
-        return results
+        return SwarmProgress(results: results, isOfAnotherProgram: head["program"]?.string != identity.program)
     }
 
-    /// The seeds of a corpus, in the order in which they were found.
-    public static func corpus(_ bytes: [UInt8], scenario: String) throws(SwarmFileError) -> [(
-        seed: UInt64, adds: [String]
-    )] {
+    /// The seeds of a corpus, in the order in which they were found. One that a later program kept again stands there
+    /// several times.
+    public static func corpus(_ bytes: [UInt8], scenario: String) throws(SwarmFileError) -> [SwarmCorpusEntry] {
         let lines = try lines(bytes)
         guard let head = lines.first else { return [] }
         try expect(head, "corpus", 1)
@@ -163,9 +198,12 @@ public enum SwarmFiles {
             throw SwarmFileError(
                 line: 1, "it is the corpus of another scenario; move it away, or name another --corpus")
         }
-        var seeds: [(seed: UInt64, adds: [String])] = []
+        var seeds: [SwarmCorpusEntry] = []
         for (index, node) in lines.enumerated().dropFirst() {
-            seeds.append((try seed(node, index + 1), try list(node, "adds", index + 1)))
+            seeds.append(
+                SwarmCorpusEntry(
+                    seed: try seed(node, index + 1), adds: try list(node, "adds", index + 1),
+                    program: node["program"]?.string))
         }
         return seeds
     }
@@ -175,6 +213,9 @@ public enum SwarmFiles {
     private static func lines(_ bytes: [UInt8]) throws(SwarmFileError) -> [DocumentNode] {
         var nodes: [DocumentNode] = []
         var rest = bytes[...]
+        if !bytes.isEmpty, !bytes.contains(0x0A) {
+            throw SwarmFileError(line: 1, "the first line is not whole; remove the file to begin anew")
+        }
         while let end = rest.firstIndex(of: 0x0A) {
             let line = Array(rest[..<end])
             rest = rest[(end + 1)...]

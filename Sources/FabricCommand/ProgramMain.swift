@@ -1,20 +1,21 @@
 public import ArgumentParser
-internal import Foundation
+// stdout is a variable of C; nobody here assigns it.
+@preconcurrency internal import Foundation
 
 /// What every program of the product does alike with its command line.
 extension ParsableCommand {
     /// Parses, runs and ends the process: the body of a program's `main`.
     ///
     /// Status 0: done as asked, or help was. 1: it failed. 2: wrong usage. Others are those of an `ExitCode` that the
-    /// command throws, which prints nothing more. Errors go to standard error, with the program's name in front.
+    /// command throws, which prints nothing more; 1 instead of 0 when what it printed could not be written. Errors go to standard error, with the program's name in front.
     public static func runAsProgram() -> Never {
         holdStandardDescriptors()
         do {
             var command = try parseAsRoot()
             try command.run()
-            Foundation.exit(0)
+            end(0)
         } catch let code as ExitCode {
-            Foundation.exit(code.rawValue)
+            end(code.rawValue)
         } catch {
             let code = exitCode(for: error)
             let isUsage = code == .validationFailure
@@ -29,8 +30,19 @@ extension ParsableCommand {
                 }
             let stream = code == .success ? FileHandle.standardOutput : .standardError
             try? stream.write(contentsOf: Data((text + "\n").utf8))
-            Foundation.exit(code == .success ? 0 : isUsage ? 2 : 1)
+            end(code == .success ? 0 : isUsage ? 2 : 1)
         }
+    }
+
+    /// Ends the process. What was printed and could not be written is a failure, whatever else was done.
+    private static func end(_ status: Int32) -> Never {
+        if fflush(stdout) != 0 || ferror(stdout) != 0 {
+            let name = configuration.commandName ?? "\(self)"
+            let text = "\(name): standard output could not be written whole; is the disk full?\n"
+            try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+            Foundation.exit(status == 0 ? 1 : status)
+        }
+        Foundation.exit(status)
     }
 }
 

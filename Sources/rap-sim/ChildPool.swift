@@ -10,6 +10,8 @@ struct ChildResult {
         case signalled(Int32)
         /// It was killed: it took too long.
         case overran
+        /// It was killed: it wrote more than `ChildPool.maximumOutput`.
+        case wroteTooMuch
     }
 
     var tag: Int
@@ -43,6 +45,7 @@ final class ChildPool {
         var errors: [UInt8] = []
         var isLate = false
         var isUnwanted = false
+        var isTooLoud = false
     }
 
     private let jobs: Int
@@ -144,7 +147,7 @@ final class ChildPool {
     }
 
     private func failure(_ what: String) -> SearchFailure {
-        SearchFailure(description: "\(what): \(String(cString: strerror(errno)))")
+        SearchFailure(description: "\(what): \(String(cString: strerror(errno))); fewer --jobs may help", status: 4)
     }
 
     /// Waits a little for output or an end; gives those that ended.
@@ -155,7 +158,9 @@ final class ChildPool {
                 waiting.append(pollfd(fd: pipe, events: Int16(POLLIN), revents: 0))
             }
         }
-        poll(&waiting, nfds_t(waiting.count), 200)
+        // No longer than until the next child is late, which may be sooner than people look.
+        let due = children.filter { !$0.isLate }.map { $0.began + limitSeconds - Self.seconds }.min() ?? 1
+        poll(&waiting, nfds_t(waiting.count), Int32(max(1, min(200, due * 1000 + 1))))
         var results: [ChildResult] = []
         for index in children.indices {
             for stream in 0..<2 where children[index].pipes[stream] >= 0 {
@@ -181,7 +186,11 @@ final class ChildPool {
             children[index].pipes[stream] = -1
         } else if stream == 0 {
             children[index].output += chunk[..<count]
-            if children[index].output.count > Self.maximumOutput { kill(children[index].pid, SIGKILL) }
+            if children[index].output.count > Self.maximumOutput, !children[index].isTooLoud {
+                children[index].isTooLoud = true
+                children[index].output = []
+                kill(children[index].pid, SIGKILL)
+            }
         } else {
             children[index].errors = (children[index].errors + chunk[..<count]).suffix(Self.keptErrors)
         }
@@ -192,7 +201,13 @@ final class ChildPool {
         waitpid(child.pid, &status, 0)
         let signal = status & 0x7F
         let ending: ChildResult.Ending =
-            child.isLate ? .overran : signal == 0 ? .exited(status >> 8 & 0xFF) : .signalled(signal)
+            if child.isTooLoud {
+                .wroteTooMuch
+            } else if child.isLate {
+                .overran
+            } else {
+                signal == 0 ? .exited(status >> 8 & 0xFF) : .signalled(signal)
+            }
         return ChildResult(
             tag: child.tag, ending: ending, output: child.output, errors: String(decoding: child.errors, as: UTF8.self),
             seconds: Self.seconds - child.began)
@@ -202,4 +217,6 @@ final class ChildPool {
 /// Why a search can't go on; for people.
 struct SearchFailure: Error, CustomStringConvertible {
     var description: String
+    /// The program's: 2 when the file or the command is wrong, 4 when the machine has failed.
+    var status: Int32 = 2
 }

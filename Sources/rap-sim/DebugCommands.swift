@@ -13,10 +13,10 @@ struct ExplainPath: ParsableCommand {
     @Argument(help: "The node that wants to reach …") var source: String
     @Argument(help: "… this one.") var destination: String
     @Option(help: "When; the end of the run when left out.", transform: span) var at: Span?
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @OptionGroup var which: WhichRun
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed)
+        let plan = try which.plan(of: file)
         let nodes = try [source, destination].map { name in
             guard let node = plan.nodes.firstIndex(where: { $0.name == name }) else {
                 complain("\(file) has no node “\(name)”")
@@ -32,6 +32,7 @@ struct ExplainPath: ParsableCommand {
             plan, until: "\(at ?? Span(plan.duration))", entries: Journal.defaultMaximumEntries)
         let explanation = PathExplanation(run, from: nodes[0], to: nodes[1])
         for line in explanation.lines { print(line) }
+        print("run       \(run.traceHash) after \(run.eventCount) events")
         if !explanation.isReachable { throw ExitCode(1) }
     }
 }
@@ -39,23 +40,36 @@ struct ExplainPath: ParsableCommand {
 struct Debug: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Goes through a run by hand: step, stop at a condition, look, go back.",
-        discussion: "Reads commands, a line each, from standard input:\n\(DebugSession.help)")
+        discussion: """
+            Reads commands, a line each, from standard input:
+            \(DebugSession.help)
+
+            Exit status: 2 when commands from a pipe or a file were refused.
+            """)
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @OptionGroup var which: WhichRun
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed)
+        let plan = try which.plan(of: file)
         let session = DebugSession(plan)
         let isTerminal = isatty(STDIN_FILENO) == 1
         // At once, also into a pipe: who drives the session waits for it.
-        func say(_ text: String) { try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) }
-        say("\(plan.name), \(plan.nodes.count) nodes, seed \(plan.seed); help lists the commands\n")
+        func say(_ text: String) {
+            print(text, terminator: "")
+            fflush(nil)
+        }
+        say("\(plan.name), \(plan.nodes.count) nodes, \(which.name(plan)); help lists the commands\n")
         while !session.isOver {
             if isTerminal { say("(debug) ") }
             guard let line = readLine() else { break }
             if !isTerminal, !line.isEmpty { say("> \(line)\n") }
             for text in session.perform(line) { say(text + "\n") }
+        }
+        // A person has seen it; a program that drives the session learns it here.
+        if !isTerminal, session.refusals > 0 {
+            complain("\(session.refusals) commands were refused")
+            throw ExitCode(2)
         }
     }
 }

@@ -5,10 +5,10 @@ internal import Simulator
 
 /// Runs a file in two processes that differ in hash seed and memory layout, and compares what they print.
 struct DeterminismCheck {
-    var file: String
     var plan: Plan
-    /// The options that choose the seed.
-    var seeds: [String]
+    /// Of the run, for people.
+    var name: String
+    var replay: Replay
     /// The second process's program; nil for this one.
     var second: String?
 
@@ -29,16 +29,16 @@ struct DeterminismCheck {
                 return Outcome(
                     isDeterministic: false, held: false,
                     text:
-                        "\(plan.name), seed \(plan.seed): NOT DETERMINISTIC: \(a.summary.traceHash) in both processes, "
+                        "\(name): NOT DETERMINISTIC: \(a.summary.traceHash) in both processes, "
                         + "which judge it differently: held in the \(held ? "first" : "second") alone")
             }
             return Outcome(
                 isDeterministic: true, held: held,
-                text: "\(plan.name), seed \(plan.seed): \(a.summary.traceHash) in both processes, "
+                text: "\(name): \(a.summary.traceHash) in both processes, "
                     + "\(a.summary.events) events, \(held ? "held" : "NOT HELD")")
         }
         var text = """
-            \(plan.name), seed \(plan.seed): NOT DETERMINISTIC
+            \(name): NOT DETERMINISTIC
               first   \(a.summary.traceHash)  \(a.summary.events) events
               second  \(b.summary.traceHash)  \(b.summary.events) events
             """
@@ -80,8 +80,10 @@ struct DeterminismCheck {
         let output = run.1.fileHandleForReading.readDataToEndOfFile()
         run.0.waitUntilExit()
         guard let summary = try? JSONDecoder().decode(Summary.self, from: output) else {
-            complain("a run of \(file) ended with status \(run.0.terminationStatus) and no report")
-            throw ExitCode(run.0.terminationReason == .exit && run.0.terminationStatus == 2 ? 2 : 4)
+            let isExit = run.0.terminationReason == .exit
+            let ending = isExit ? "ended with status" : "was ended by signal"
+            complain("\(name): a run \(ending) \(run.0.terminationStatus), and there is no report")
+            throw ExitCode(isExit && run.0.terminationStatus == 2 ? 2 : 4)
         }
         return (summary, try TraceFile(decoding: String(contentsOfFile: trace, encoding: .utf8)))
     }
@@ -92,7 +94,7 @@ struct DeterminismCheck {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments =
-            ["run", file] + seeds + ["--json", "--trace", trace]
+            ["run", replay.file] + replay.options + ["--json", "--trace", trace]
             + (entries.map { ["--trace-entries", "\($0.lowerBound)..\($0.upperBound)"] } ?? [])
         var environment = ProcessInfo.processInfo.environment
         // Swift seeds its hashing anew in each process unless told otherwise; make sure that nothing tells it.

@@ -26,23 +26,6 @@ struct RunOutputs {
         Trace.Recording(checkpointInterval: trace == nil ? 0 : Self.checkpointInterval, entries: traceEntries)
     }
 
-    /// Refuses outputs that would overwrite the scenario or one another. Devices take several.
-    func checkDistinct(from scenario: String) throws {
-        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
-        var known = [(file: resolved(scenario), what: "the scenario")]
-        let named = [
-            ("--report", report), ("--pcap", pcap), ("--keys", keys), ("--events", events), ("--trace", trace),
-        ]
-        for (option, path) in named {
-            guard let path, case let file = resolved(path), !file.hasPrefix("/dev/") else { continue }
-            if let other = known.first(where: { $0.file == file }) {
-                complain("\(option) \(path) would overwrite \(other.what); name another file")
-                throw ExitCode(2)
-            }
-            known.append((file, "what \(option) writes"))
-        }
-    }
-
     /// What a capture is to hold; names that the plan does not have end the program.
     func filter(_ plan: Plan) throws -> UnderlayCapture.Filter {
         var filter = UnderlayCapture.Filter()
@@ -76,90 +59,78 @@ struct RunOutputs {
 final class OutputFiles {
     private let run: ScenarioRun
     private let outputs: RunOutputs
-    private var files: [BufferedFile] = []
-    private var report: BufferedFile?
+    private let replay: Replay
+    /// By option.
+    private var files: [(option: String, file: BufferedFile)] = []
     private var capture: UnderlayCapture?
     private(set) var recorder: ReportRecorder?
 
-    /// Opens what `outputs` names, so that a path that can't be written is refused before the run.
-    init(_ outputs: RunOutputs, _ run: ScenarioRun) throws {
+    /// Opens what `outputs` names, so that a path that can't be written is refused before the run; nothing that was there is
+    /// touched then.
+    init(_ outputs: RunOutputs, _ run: ScenarioRun, _ replay: Replay) throws {
         self.run = run
         self.outputs = outputs
+        self.replay = replay
+        let filter = try outputs.filter(run.plan)
+        let named = [
+            ("--report", outputs.report, 0o644), ("--pcap", outputs.pcap, 0o644), ("--keys", outputs.keys, 0o600),
+            ("--events", outputs.events, 0o644), ("--trace", outputs.trace, 0o644),
+        ].compactMap { option, path, mode in path.map { (option, $0, mode_t(mode)) } }
+        files = zip(named, try Self.open(named, besides: [("the scenario", replay.file)])).map { ($0.0, $1) }
+        for entry in files { entry.file.begin() }
         if outputs.report != nil {
             run.keepJournal()
+            recorder = ReportRecorder(run)
         } else if outputs.pcap != nil {
             // The capture needs what the journal is told, not what it keeps.
             run.keepJournal(maximumEntries: 1)
         }
-        if let path = outputs.report {
-            report = try open(path)
-            recorder = ReportRecorder(run)
-        }
-        if let path = outputs.pcap {
-            let file = try open(path)
-            let keys = try outputs.keys.map { try open($0, mode: 0o600) }
+        if let file = file("--pcap") {
+            let keys = self.file("--keys")
             capture = UnderlayCapture(
-                run, filter: try outputs.filter(run.plan), keys: { keys?.write(Array($0.utf8)) },
-                write: { file.write($0) })
+                run, filter: filter, keys: { keys?.write(Array($0.utf8)) }, write: { file.write($0) })
         }
-        if let path = outputs.events {
-            let file = try open(path)
-            run.onReport = { file.write(Array(($0 + "\n").utf8)) }
+        if let file = file("--events") { run.onReport = { file.write(Array(($0 + "\n").utf8)) } }
+    }
+
+    private func file(_ option: String) -> BufferedFile? { files.first { $0.option == option }?.file }
+
+    func finish(_ verdict: Verdict) throws {
+        if let recorder, let report = file("--report") {
+            report.write(try ReportPage.html(run, recorder, verdict, replay))
         }
-        if let path = outputs.trace { _ = try open(path) }
+        file("--trace")?.write(Array(TraceFile(run.world.trace).encode().utf8))
+        let problems = files.compactMap { $0.file.close() }
+        for problem in problems { complain(problem) }
+        if !problems.isEmpty { throw ExitCode(1) }
     }
 
-    func finish(_ verdict: Verdict, file: String) throws {
-        if let recorder, let report { report.write(try ReportPage.html(run, recorder, verdict, file: file)) }
-        if outputs.trace != nil, let trace = files.last { trace.write(Array(TraceFile(run.world.trace).encode().utf8)) }
-        for file in files where !file.close() {
-            complain("\(file.path) could not be written whole; is the disk full?")
-            throw ExitCode(1)
+    /// Opens the files that options name, and empties none. A file that would be overwritten by two, or is one of those
+    /// `besides`, or can't be written, ends the program, and none of the others is left behind. Devices take several.
+    static func open(
+        _ named: [(option: String, path: String, mode: mode_t)], besides: [(what: String, path: String)]
+    ) throws -> [BufferedFile] {
+        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+        var known = besides.map { (file: resolved($0.path), what: $0.what) }
+        for (option, path, _) in named {
+            let file = resolved(path)
+            if file.hasPrefix("/dev/") { continue }
+            if let other = known.first(where: { $0.file == file }) {
+                complain("\(option) \(path) would overwrite \(other.what); name another file")
+                throw ExitCode(2)
+            }
+            known.append((file, "what \(option) writes"))
         }
-    }
-
-    private func open(_ path: String, mode: mode_t = 0o644) throws -> BufferedFile {
-        guard let file = BufferedFile(path, mode: mode) else {
-            complain("\(path) can't be written")
-            throw ExitCode(2)
+        var files: [BufferedFile] = []
+        for (option, path, mode) in named {
+            do {
+                files.append(try BufferedFile(path, mode: mode))
+            } catch {
+                for file in files { file.discard() }
+                complain("\(option) \(error)")
+                throw ExitCode(2)
+            }
         }
-        files.append(file)
-        return file
-    }
-}
-
-/// A file that is written in large pieces.
-final class BufferedFile {
-    let path: String
-    private let handle: FileHandle
-    private var buffer: [UInt8] = []
-    private var hasFailed = false
-
-    /// What is at `path` is written, not replaced: a link stays one, and a device or a pipe gets the bytes.
-    init?(_ path: String, mode: mode_t) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-        guard descriptor >= 0 else { return nil }
-        var status = stat()
-        // A file that was there before may be open to more people than what it is to hold.
-        if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG { _ = fchmod(descriptor, mode) }
-        self.path = path
-        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-    }
-
-    func write(_ bytes: [UInt8]) {
-        buffer += bytes
-        if buffer.count >= 1 << 18 { flush() }
-    }
-
-    /// False when something could not be written.
-    func close() -> Bool {
-        flush()
-        try? handle.close()
-        return !hasFailed
-    }
-
-    private func flush() {
-        do { try handle.write(contentsOf: Data(buffer)) } catch { hasFailed = true }
-        buffer.removeAll(keepingCapacity: true)
+        return files
     }
 }

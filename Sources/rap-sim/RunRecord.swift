@@ -31,8 +31,7 @@ struct RunRecord {
         expectations = results.compactMap { $0["name"]?.string }
         broken = results.compactMap { result in
             guard let name = result["name"]?.string, let outcome = result["outcome"]?.string else { return nil }
-            let isRequired = result["required"]?.bool ?? true
-            guard outcome == "broken" || outcome == "not reached" && isRequired else { return nil }
+            guard result["required"]?.bool ?? true, outcome == "broken" || outcome == "not reached" else { return nil }
             return Broken(
                 name: name, why: result["why"]?.string,
                 decidedAt: result["decidedAtSeconds"].flatMap { RunRecord.seconds($0) },
@@ -54,17 +53,28 @@ struct RunRecord {
         }
     }
 
-    /// How a child's run failed, each way once; empty when it held.
-    static func failures(_ result: ChildResult, _ record: RunRecord?) -> [String] {
-        let last = result.errors.split(separator: "\n").last.map { String($0.prefix(300)) }
+    /// How a child's run came out, and for what did not hold each failure once.
+    static func outcome(_ result: ChildResult, _ record: RunRecord?) -> (SwarmResult.Outcome, failures: [String]) {
+        let last = result.errors.split(separator: "\n").last.map { ": \($0.prefix(300))" } ?? ""
         switch result.ending {
-        case .overran: return ["it took longer than a run may"]
+        case .overran: return (.overran, ["it took longer than a run may"])
+        case .wroteTooMuch:
+            return (.noResult, ["its report has more than \(ChildPool.maximumOutput >> 20) MiB"])
         case .signalled(let number):
-            return ["signal \(number) (\(String(cString: strsignal(number))))" + (last.map { ": \($0)" } ?? "")]
-        case .exited(0): return record == nil ? ["it ended without a report"] : []
-        case .exited(let status):
-            guard let record, status == 1 else { return ["status \(status)" + (last.map { ": \($0)" } ?? "")] }
-            return record.broken.isEmpty ? [last ?? "status 1"] : record.broken.map(\.name)
+            let name = "signal \(number) (\(String(cString: strsignal(number))))"
+            if traps.contains(number) { return (.trapped, [name + last]) }
+            let cause = number == SIGKILL ? "; was the memory used up? Then take fewer --jobs" : ""
+            return (.noResult, ["it was ended from outside by \(name)\(cause)"])
+        case .exited(0) where record != nil: return (.held, [])
+        case .exited(1):
+            guard let record else { return (.noResult, ["it ended with status 1 and no report\(last)"]) }
+            return (.broken, record.broken.isEmpty ? ["status 1" + last] : record.broken.map(\.name))
+        // What is drawn from a file that is right is right.
+        case .exited(2): return (.broken, ["what was drawn is refused" + last])
+        case .exited(let status): return (.noResult, ["it ended with status \(status) and no report\(last)"])
         }
     }
+
+    /// What a process does to itself; whatever else ends it comes from outside.
+    private static let traps = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS]
 }

@@ -13,42 +13,41 @@ struct Shrink: ParsableCommand {
             """)
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
-    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
     @Option(help: "The expectation to keep, by its name; the first that breaks when left out.") var expectation: String?
     @Option(help: "Where to write the small scenario; NAME.small.yaml when left out.") var out: String?
     @Option(help: "How long to search.") var budget = "10m"
     @Option(help: "Processes at once; as many as there are cores when left out.") var jobs: Int?
     @Flag(help: "No progress display.") var quiet = false
-    @OptionGroup var planted: PlantedMutant
+    @OptionGroup var which: WhichRun
 
     func run() throws {
         guard let limit = Span(budget)?.duration, limit > .zero else {
             throw ValidationError("--budget “\(budget)” is not \(Span.expectation)")
         }
         guard (jobs ?? 1) >= 1 else { throw ValidationError("--jobs is 1 or more") }
-        let scenario = try loadFile(file, seed: seed, swarmSeed: swarmSeed)
-        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
+        let scenario = try loadFile(file, seed: which.seed, swarmSeed: which.swarmSeed)
+        let plan = try which.plan(of: file)
         let out = out ?? "\(plan.name).small.yaml"
+        // Found out now, and not after ten minutes of search.
+        let written = try OutputFiles.open([("--out", out, 0o644)], besides: [("the scenario", file)])[0]
         ChildPool.catchInterrupts()
         do {
             let search = try ShrinkSearch(
                 jobs: jobs ?? ProcessInfo.processInfo.activeProcessorCount,
-                budgetSeconds: Double(limit.nanoseconds) / 1e9, mutant: planted.arguments, isSilent: quiet)
+                budgetSeconds: Double(limit.nanoseconds) / 1e9, mutant: which.planted.arguments, isSilent: quiet)
             let found = try search.run(scenario.document, plan, wanted: expectation)
-            let origin = swarmSeed.map { "swarm seed \($0)" } ?? "seed \(plan.seed)"
+            let replay = Replay(file: out, mutant: which.planted.name)
             let head = """
                 # Fails: \(PlanText.comment(found.shape.expectation))
                 #   \(PlanText.comment((found.why ?? "").split(separator: "\n").joined(separator: " ")))
-                # Cut down from \(PlanText.comment(file)), \(origin) (\(found.sizeBefore)) in \(search.runs) runs.
-                # Replay: \((["rap-sim run", PlanText.comment(out)] + planted.arguments).joined(separator: " "))
+                # Cut down from \(PlanText.comment(file)), \(which.name(plan)) (\(found.sizeBefore)) in \(search.runs) runs.
+                # Replay: \(PlanText.comment(replay.command("run", program: "rap-sim")))
 
                 """
-            let written = BufferedFile(out, mode: 0o644)
-            written?.write(Array((head + YAMLWriter.text(found.document)).utf8))
-            guard written?.close() == true else {
-                throw SearchFailure(description: "\(out) can't be written; name another --out")
-            }
+            written.begin()
+            written.write(Array((head + YAMLWriter.text(found.document)).utf8))
+            if let problem = written.close() { throw SearchFailure(description: problem) }
+            print("replayed  \(found.traceHash)")
             print("before    \(found.sizeBefore)")
             print("after     \(found.sizeAfter)")
             print("fails     \(found.shape.expectation)")
@@ -56,8 +55,9 @@ struct Shrink: ParsableCommand {
             print("written   \(out)")
             if ChildPool.isInterrupted { throw ExitCode(130) }
         } catch let error as SearchFailure {
+            written.discard()
             complain(error.description)
-            throw ExitCode(2)
+            throw ExitCode(error.status)
         }
     }
 }

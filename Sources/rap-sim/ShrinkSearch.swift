@@ -2,6 +2,7 @@ internal import FabricCore
 internal import FabricDocument
 internal import FabricScenario
 internal import Foundation
+internal import Simulator
 
 /// Runs a shrinker's candidates in processes, within a budget of time.
 final class ShrinkSearch {
@@ -11,6 +12,8 @@ final class ShrinkSearch {
         var why: String?
         var sizeBefore: String
         var sizeAfter: String
+        /// Of the whole run.
+        var traceHash: String
     }
 
     private struct Failure {
@@ -45,6 +48,9 @@ final class ShrinkSearch {
     /// Options that switch on a planted bug; empty for none.
     private let mutant: [String]
     private var why: String?
+    /// Of the run that is cut down; and why nothing is known of it.
+    private var wholeHash: String?
+    private var noResult: String?
 
     init(jobs: Int, budgetSeconds: Double, mutant: [String], isSilent: Bool) throws {
         self.mutant = mutant
@@ -65,8 +71,19 @@ final class ShrinkSearch {
     private var isOver: Bool { ChildPool.isInterrupted || elapsed > budgetSeconds }
 
     func run(_ document: DocumentNode, _ plan: Plan, wanted: String?) throws -> Found {
-        guard let (_, failure) = try first(in: [document], where: { self.failure($0, $1, wanted) }) else {
-            if ChildPool.isInterrupted { throw SearchFailure(description: "interrupted") }
+        let whole = try first(in: [document]) { result, record in
+            self.wholeHash = record?.traceHash
+            if case (.noResult, let reasons) = RunRecord.outcome(result, record) { self.noResult = reasons.first }
+            return self.failure(result, record, wanted)
+        }
+        guard let (_, failure) = whole else {
+            if ChildPool.isInterrupted { throw SearchFailure(description: "interrupted", status: 130) }
+            if let noResult {
+                throw SearchFailure(description: "nothing is known of this run: \(noResult)", status: 4)
+            }
+            if isOver {
+                throw SearchFailure(description: "the budget is used up before the run ends; give more --budget")
+            }
             throw SearchFailure(
                 description: wanted.map { "“\($0)” does not break in this run" }
                     ?? "this run does not fail; give its seed"
@@ -101,7 +118,7 @@ final class ShrinkSearch {
         let small = shrinker.run()
         return Found(
             document: small, shape: failure.shape, why: why, sizeBefore: ScenarioShrinker.size(document),
-            sizeAfter: ScenarioShrinker.size(small))
+            sizeAfter: ScenarioShrinker.size(small), traceHash: wholeHash ?? "no trace")
     }
 
     private func names(in why: String?, _ plan: Plan) -> [String] {
@@ -153,9 +170,8 @@ final class ShrinkSearch {
             let shape = FailureShape(expectation: first.name, why: first.isRule ? nil : first.why)
             return Failure(shape: shape, why: first.why, decidedAt: first.decidedAt, isRule: first.isRule)
         }
-        guard wanted == nil, result.ending != .overran, let text = RunRecord.failures(result, record).first else {
-            return nil
-        }
+        let (outcome, failures) = RunRecord.outcome(result, record)
+        guard wanted == nil, outcome == .trapped || outcome == .broken, let text = failures.first else { return nil }
         let ending = if case .signalled(let number) = result.ending { "signal \(number)" } else { "the run itself" }
         return Failure(shape: FailureShape(expectation: ending, why: nil), why: text, isOfTheRun: true)
     }

@@ -8,9 +8,8 @@ internal import Simulator
 
 func complain(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data("rap-sim: \(text)\n".utf8)) }
 
-func printJSON(_ value: some Encodable) throws {
-    try FileHandle.standardOutput.write(contentsOf: Data(JSON.encode(value) + [10]))
-}
+/// One line; whether it could be written is found out at the program's end, as for all that is printed.
+func printJSON(_ value: some Encodable) throws { print(String(decoding: try JSON.encode(value), as: UTF8.self)) }
 
 /// Reads and plans a scenario, with another seed or as a swarm seed draws it; what is wrong with the file is printed, with
 /// exit status 2.
@@ -19,7 +18,7 @@ func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws ->
     do {
         let plan = try scenario.plan()
         guard plan.hosts.contains(.simulator) else {
-            complain("\(file) is for the live host only; run it with rap-live")
+            complain("\(file) is for the live host only; run it with rap-live, or add “simulator” to its “hosts”")
             throw ExitCode(2)
         }
         return plan
@@ -31,11 +30,6 @@ func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws ->
 
 /// Reads a scenario file; with a seed it is the file with that seed in it.
 func loadFile(_ file: String, seed: UInt64?, swarmSeed: UInt64?) throws -> ScenarioFile {
-    for seed in [seed, swarmSeed].compactMap({ $0 }) where seed >= 1 << 63 {
-        complain("the seed \(seed) is too large; give one below 2^63")
-        throw ExitCode(2)
-    }
-    if seed != nil, swarmSeed != nil { throw ValidationError("a swarm seed is the run's seed too; give one of both") }
     do {
         if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
         let scenario = try ScenarioFile(
@@ -53,22 +47,24 @@ func loadFile(_ file: String, seed: UInt64?, swarmSeed: UInt64?) throws -> Scena
 
 /// Runs a plan to its end, with the figures that a report wants.
 func simulate(
-    _ plan: Plan, file: String, _ outputs: RunOutputs, _ display: ProgressDisplay?
+    _ plan: Plan, _ replay: Replay, _ outputs: RunOutputs, _ display: ProgressDisplay?
 ) throws -> (ScenarioRun, RunReport, Verdict) {
     let began = DispatchTime.now().uptimeNanoseconds
     let run = ScenarioRun(plan: plan, recording: outputs.recording)
     run.notesCoverage = outputs.coverage
     run.stopsWhenSettled = outputs.untilSettled
     run.stopsWhenBroken = outputs.untilRule
-    try outputs.checkDistinct(from: file)
-    let files = try OutputFiles(outputs, run)
+    let files = try OutputFiles(outputs, run, replay)
     let verdict = run.run {
         display?.show($0)
         files.recorder?.observe($0)
     }
     display?.finish()
-    try files.finish(verdict, file: file)
+    try files.finish(verdict)
     var report = RunReport(plan: plan, host: .simulator, verdict: verdict)
+    report.swarmSeed = replay.swarmSeed
+    report.mutant = replay.mutant
+    report.replay = replay.command("run")
     report.rules = run.safety
     report.traceHash = run.traceHash
     report.events = run.eventCount
@@ -92,9 +88,10 @@ final class ProgressDisplay {
     private var lastDrawn: UInt64 = 0
     private var lastText = ""
 
-    init(_ plan: Plan) {
+    /// `run` says which of the file's runs it is.
+    init(_ plan: Plan, _ run: String) {
         self.plan = plan
-        write("\(plan.name): \(plan.nodes.count) nodes in \(plan.places.count) places, seed \(plan.seed)\n")
+        write("\(plan.name): \(plan.nodes.count) nodes in \(plan.places.count) places, \(run)\n")
     }
 
     func show(_ run: ScenarioRun) {

@@ -10,7 +10,7 @@ struct SimulatorCommand: ParsableCommand {
         abstract: "Runs scenario files in the deterministic simulator.",
         discussion:
             "Exit status: 0 all expectations held, 1 one broke, 2 the file or the command is wrong, 3 not deterministic, "
-            + "4 a run ended without a report.",
+            + "4 nothing is known of a run: its process was killed, or ended without a report.",
         subcommands: [
             Run.self, Check.self, Explain.self, Swarm.self, Shrink.self, SweepCommand.self, TraceCommand.self,
             ExplainPath.self, Debug.self,
@@ -32,8 +32,6 @@ struct Run: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Runs a scenario and judges its expectations.")
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
-    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
     @Flag(help: "Print one JSON object instead of tables.") var json = false
     @Flag(help: "No progress display.") var quiet = false
     @Option(help: "Write the datagrams that hosts send to this file: pcapng, with names and the tunnels' keys.")
@@ -53,7 +51,7 @@ struct Run: ParsableCommand {
     @Flag(help: "With --json: also what the run reached, by name.") var coverage = false
     @Flag(help: "End the run when every expectation is decided.") var untilSettled = false
     @Option(help: "End the run when this safety rule is broken, by its name.") var untilRule: String?
-    @OptionGroup var planted: PlantedMutant
+    @OptionGroup var which: WhichRun
 
     func run() throws {
         let rule = try untilRule.map { name throws -> SafetyRule in
@@ -61,18 +59,18 @@ struct Run: ParsableCommand {
             let all = SafetyRule.allCases.map(\.name).joined(separator: ", ")
             throw ValidationError("there is no rule “\(name)”; the rules are \(all)")
         }
-        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
-        let display = json || quiet ? nil : ProgressDisplay(plan)
         guard pcap != nil || (pcapLink == nil && pcapNode.isEmpty && keys == nil) else {
             throw ValidationError("--pcap-link, --pcap-node and --keys go with --pcap")
         }
+        let plan = try which.plan(of: file)
+        let display = json || quiet ? nil : ProgressDisplay(plan, which.name(plan))
         var outputs = RunOutputs(
             pcap: pcap, pcapLink: pcapLink, pcapNodes: pcapNode, keys: keys, events: events, trace: trace,
             traceEntries: try entryRange(), report: report)
         outputs.coverage = coverage
         outputs.untilSettled = untilSettled
         outputs.untilRule = rule
-        let (run, report, verdict) = try simulate(plan, file: file, outputs, display)
+        let (run, report, verdict) = try simulate(plan, which.replay(file, plan), outputs, display)
         if json {
             try printJSON(report)
         } else {
@@ -102,15 +100,13 @@ struct Check: ParsableCommand {
             + "differs is named and the exit status is 3.")
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
-    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
     @Option(help: "Another build of rap-sim for the second process, such as the debug one.") var against: String?
+    @OptionGroup var which: WhichRun
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed, swarmSeed: swarmSeed)
+        let plan = try which.plan(of: file)
         let outcome = try DeterminismCheck(
-            file: file, plan: plan, seeds: swarmSeed.map { ["--swarm-seed", "\($0)"] } ?? ["--seed", "\(plan.seed)"],
-            second: against
+            plan: plan, name: "\(plan.name), \(which.name(plan))", replay: which.replay(file, plan), second: against
         ).run()
         print(outcome.text)
         if !outcome.isDeterministic { throw ExitCode(3) }
@@ -125,10 +121,9 @@ struct Explain: ParsableCommand {
             "What it prints is a scenario file that means the same. With --swarm-seed it is the run that was drawn.")
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
-    @Option(help: "The run that this seed of a swarm draws.") var swarmSeed: UInt64?
+    @OptionGroup var which: WhichRun
 
     func run() throws {
-        print(try loadPlan(file, seed: seed, swarmSeed: swarmSeed).explanation, terminator: "")
+        print(try which.plan(of: file).explanation, terminator: "")
     }
 }

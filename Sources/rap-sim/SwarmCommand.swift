@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import FabricCommand
+internal import FabricCore
 internal import FabricScenario
 internal import Foundation
 internal import Simulator
@@ -9,9 +10,10 @@ struct Swarm: ParsableCommand {
         abstract: "Runs a scenario under many seeds, each with features and faults of its own.",
         discussion: """
             Each seed draws from what the file's “swarm” allows, and runs in a process of its own. A failure is shown at \
-            once, with the command that replays it. Exit status: 0 all seeds held and every “sometimes” was reached, 1 one \
-            failed or a “sometimes” was reached by none, 2 the file or the command is wrong, 3 a seed was not \
-            deterministic, 130 interrupted.
+            once, with the command that replays it. The expectations of a file without “swarm” break nothing there: it \
+            does not say that they hold whatever is drawn. Exit status: 0 all seeds held and every “sometimes” was \
+            reached, 1 one failed or a “sometimes” was reached by none, 2 the file or the command is wrong, 3 a seed was \
+            not deterministic, 4 nothing is known of a seed (its process was killed, say), 130 interrupted.
             """)
 
     @Argument(help: "The scenario file.") var file: String
@@ -22,7 +24,7 @@ struct Swarm: ParsableCommand {
     @Flag(help: "Go on where an interrupted swarm with this corpus ended.") var resume = false
     @Flag(help: "Print one JSON object instead of tables.") var json = false
     @Flag(help: "No progress display.") var quiet = false
-    @Option(help: "What one seed may take.") var seedLimit = "10m"
+    @Option(help: "What one seed may take, such as 90s or 500ms.") var seedLimit = "10m"
     @Option(help: "Each so many seeds, one runs in two processes, which are compared; 0 for none.") var checkEvery = 50
     @OptionGroup var planted: PlantedMutant
 
@@ -42,22 +44,25 @@ struct Swarm: ParsableCommand {
         let plan = try loadPlan(file, seed: nil)
         do {
             let bytes = try InputFile.read(file, limit: ScenarioLimits.maximumFileBytes)
-            let identity = SwarmIdentity(
-                scenario: plan.name, mutant: planted.name, file: bytes, first: range.lowerBound, last: range.upperBound)
-            let store = try corpus.map { try SwarmStore(directory: $0, identity: identity, resuming: resume) }
+            let store = try corpus.map { directory in
+                let program = SwarmIdentity.program(try InputFile.read("/proc/self/exe", limit: 1 << 32))
+                let identity = SwarmIdentity(
+                    scenario: plan.name, mutant: planted.name, program: program, file: bytes, first: range.lowerBound,
+                    last: range.upperBound)
+                return try SwarmStore(directory: directory, identity: identity, resuming: resume)
+            }
             var run = SwarmRun(
                 file: file, plan: plan, range: range, store: store,
-                display: SwarmDisplay(
-                    file: file, options: planted.arguments, isSilent: json || quiet, range: range))
+                display: SwarmDisplay(file: file, mutant: planted.name, isSilent: json || quiet, range: range),
+                mutant: planted.name)
             run.checkEvery = UInt64(checkEvery)
-            run.options = planted.arguments
             ChildPool.catchInterrupts()
             let jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
-            try run.run(ChildPool(jobs: jobs, limitSeconds: Double(limit.components.seconds)))
+            try run.run(ChildPool(jobs: jobs, limitSeconds: Double(limit.nanoseconds) / 1e9))
             try run.finish(json: json)
         } catch let error as SearchFailure {
             complain(error.description)
-            throw ExitCode(2)
+            throw ExitCode(error.status)
         }
     }
 
@@ -81,8 +86,8 @@ struct SwarmRun {
     let store: SwarmStore?
     let display: SwarmDisplay
     var checkEvery: UInt64 = 0
-    /// What every run gets besides its seed.
-    var options: [String] = []
+    /// The planted bug that every run gets.
+    let mutant: String?
     private var ledger: SwarmLedger
     /// Seeds of the corpus, newest last; then the range.
     private var first: [UInt64]
@@ -95,17 +100,20 @@ struct SwarmRun {
     private var jobCount = 0
     private let began = ChildPool.seconds
 
-    init(file: String, plan: Plan, range: ClosedRange<UInt64>, store: SwarmStore?, display: SwarmDisplay) {
+    init(
+        file: String, plan: Plan, range: ClosedRange<UInt64>, store: SwarmStore?, display: SwarmDisplay, mutant: String?
+    ) {
+        self.mutant = mutant
         self.file = file
         self.plan = plan
         self.range = range
         self.store = store
         self.display = display
         ledger = SwarmLedger(range: range)
-        first = (store?.corpus ?? []).reversed()
+        first = ((store?.failedElsewhere ?? []) + (store?.corpus ?? [])).reversed()
         next = range.lowerBound
         for result in store?.results ?? [] { _ = ledger.record(result) }
-        display.resumed(ledger)
+        display.begins(ledger, plan, store)
     }
 
     mutating func run(_ pool: ChildPool) throws {
@@ -126,7 +134,9 @@ struct SwarmRun {
         jobCount += 1
         jobSeeds[jobCount] = seed
         var job = ChildPool.Job(
-            tag: jobCount, arguments: ["run", file, "--swarm-seed", "\(seed)", "--json", "--coverage"] + options)
+            tag: jobCount,
+            arguments: ["run", file] + Replay(file: file, swarmSeed: seed, mutant: mutant).options
+                + ["--json", "--coverage"])
         // Another allocator layout: thresholds and padding of glibc's malloc.
         if isSecond { job.environment = [("MALLOC_TOP_PAD_", "131072"), ("MALLOC_PERTURB_", "74")] }
         return job
@@ -144,8 +154,12 @@ struct SwarmRun {
     private mutating func ended(_ child: ChildResult) throws {
         let seed = jobSeeds.removeValue(forKey: child.tag)!
         let record = RunRecord(child.output)
-        let failures = RunRecord.failures(child, record)
-        if let earlier = firstRuns.removeValue(forKey: seed) {
+        let (outcome, failures) = RunRecord.outcome(child, record)
+        let earlier = firstRuns.removeValue(forKey: seed)
+        if outcome == .noResult || outcome == .overran {
+            return try add(SwarmResult(seed: seed, outcome: outcome, failures: failures, coverage: []))
+        }
+        if let earlier {
             guard let record, record.traceHash == earlier.hash else {
                 let failure =
                     "not deterministic: \(record?.traceHash ?? failures.first ?? "no report"), then \(earlier.hash)"
@@ -155,12 +169,6 @@ struct SwarmRun {
             }
             return try add(earlier.result)
         }
-        let outcome: SwarmResult.Outcome =
-            switch child.ending {
-            case .overran: .overran
-            case .signalled: .trapped
-            case .exited: failures.isEmpty ? .held : .broken
-            }
         let result = SwarmResult(
             seed: seed, outcome: outcome, failures: failures, coverage: record?.coverage ?? [])
         if let record, checkEvery > 0, seed % checkEvery == 0 {
@@ -183,7 +191,7 @@ struct SwarmRun {
         let sometimes = plan.expectations.filter(\.isSometimes).map(\.coverageName)
         let isWhole = !ChildPool.isInterrupted
         let summary = SwarmSummary(
-            scenario: plan.name, ledger: ledger, sometimes: sometimes, isWhole: isWhole,
+            scenario: plan.name, judge: plan.swarm.judge, ledger: ledger, sometimes: sometimes, isWhole: isWhole,
             seconds: ChildPool.seconds - began, corpus: store?.corpusCount)
         if json { try printJSON(summary) } else { print(summary.text, terminator: "") }
         if !isWhole {

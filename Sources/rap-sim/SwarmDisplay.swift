@@ -8,7 +8,7 @@ final class SwarmDisplay {
     static let shownFailures = 20
 
     private let file: String
-    private let options: [String]
+    private let mutant: String?
     private let isSilent: Bool
     private let total: UInt64
     private let isTerminal = isatty(STDERR_FILENO) == 1
@@ -16,16 +16,27 @@ final class SwarmDisplay {
     private var lastDrawn = 0.0
     private var before = 0
 
-    init(file: String, options: [String], isSilent: Bool, range: ClosedRange<UInt64>) {
+    init(file: String, mutant: String?, isSilent: Bool, range: ClosedRange<UInt64>) {
         self.file = file
-        self.options = options
+        self.mutant = mutant
         self.isSilent = isSilent
         total = range.upperBound - range.lowerBound + 1
     }
 
-    func resumed(_ ledger: SwarmLedger) {
+    /// Says what a person would not guess.
+    func begins(_ ledger: SwarmLedger, _ plan: Plan, _ store: SwarmStore?) {
         before = ledger.doneCount
         if before > 0 { line("\(before) of \(total) seeds were done before") }
+        if let store, store.isOfAnotherProgram {
+            line(
+                "what was done is another build's and is done again, first the \(store.failedElsewhere.count) seeds that failed"
+            )
+        }
+        if plan.swarm.judge == .rules, !isSilent {
+            line(
+                "the safety rules alone are judged; what the file expects is told. With “swarm: { judge: expectations }” it "
+                    + "says that this holds whatever is drawn")
+        }
     }
 
     func show(_ ledger: SwarmLedger) {
@@ -35,15 +46,18 @@ final class SwarmDisplay {
         let done = ledger.doneCount
         let rate = Double(done - before) / max(0.001, now - began)
         let left = rate > 0 ? "  \(Int(Double(Int(total) - done) / rate)) s left" : ""
-        let failures = ledger.failureCount > 0 ? "  FAILED \(ledger.failureCount)" : ""
+        let failures =
+            (ledger.failureCount > 0 ? "  FAILED \(ledger.failureCount)" : "")
+            + (ledger.noResultCount > 0 ? "  NO RESULT \(ledger.noResultCount)" : "")
         let text =
             "\(done)/\(total) seeds  \(SwarmSummary.text(rate)) a second\(left)  reached \(ledger.coverageCount)\(failures)"
         write(isTerminal ? "\r\u{1B}[K\(text)" : text + "\n")
     }
 
     func failed(_ result: SwarmResult, _ ledger: SwarmLedger) {
-        guard ledger.failureCount <= Self.shownFailures else { return }
-        line(SwarmSummary.failure(result, file: file, options: options))
+        let count = result.outcome == .noResult ? ledger.noResultCount : ledger.failureCount
+        guard count <= Self.shownFailures else { return }
+        line(SwarmSummary.failure(result, file: file, mutant: mutant))
     }
 
     func clear() { if isTerminal, !isSilent { write("\r\u{1B}[K") } }
@@ -78,28 +92,38 @@ struct SwarmSummary: Encodable {
     }
 
     var scenario: String
+    /// By what the runs are judged: expectations, or rules alone.
+    var judge: String
     var held: Bool
     /// False when it was interrupted.
     var whole: Bool
     var seeds: Int
     var failed: Int
     var failures: [Failure]
+    /// Seeds of which nothing is known.
+    var noResult: [Failure]
     var sometimes: [Sometimes]
     var coverage: [Reached]
     var corpus: Int?
     var wallSeconds: Double
 
     init(
-        scenario: String, ledger: SwarmLedger, sometimes: [String], isWhole: Bool, seconds: Double, corpus: Int?
+        scenario: String, judge: SwarmJudgement, ledger: SwarmLedger, sometimes: [String], isWhole: Bool,
+        seconds: Double, corpus: Int?
     ) {
         self.scenario = scenario
+        self.judge = judge.rawValue
         held = isWhole && ledger.exitStatus(sometimes: sometimes) == 0
         whole = isWhole
         seeds = ledger.doneCount
         failed = ledger.failureCount
-        failures = ledger.failures.sorted { $0.seed < $1.seed }.map {
-            Failure(seed: $0.seed, outcome: $0.outcome.rawValue, failures: $0.failures)
+        func sorted(_ results: [SwarmResult]) -> [Failure] {
+            results.sorted { $0.seed < $1.seed }.map {
+                Failure(seed: $0.seed, outcome: $0.outcome.rawValue, failures: $0.failures)
+            }
         }
+        failures = sorted(ledger.failures)
+        noResult = sorted(ledger.noResults)
         self.sometimes = sometimes.map { name in
             let reached = ledger.reached(name)
             return Sometimes(
@@ -122,20 +146,29 @@ struct SwarmSummary: Encodable {
         }
         let rate = Self.text(Double(seeds) / max(0.001, wallSeconds))
         lines.append("seeds     \(seeds) in \(Self.text(wallSeconds)) s, \(rate) a second; \(failed) failed")
+        if !noResult.isEmpty { lines.append("no result \(noResult.count) seeds, of which nothing is known") }
         if let corpus { lines.append("corpus    \(corpus) seeds") }
         let good = sometimes.count { $0.first != nil }
+        if judge == SwarmJudgement.rules.rawValue { lines.append("judged    by the safety rules alone") }
         lines.append("result    \(held ? "held" : "NOT HELD"): \(good) of \(sometimes.count) rare states were reached")
         return lines.joined(separator: "\n") + "\n"
     }
 
-    static func failure(_ result: SwarmResult, file: String, options: [String]) -> String {
-        let seed = (["--swarm-seed", "\(result.seed)"] + options).joined(separator: " ")
+    static func failure(_ result: SwarmResult, file: String, mutant: String?) -> String {
+        let replay = Replay(file: file, swarmSeed: result.seed, mutant: mutant)
+        let program = Replay.shellWord(ChildPool.ownProgram)
         let what = result.failures.prefix(4).joined(separator: "; ")
         let verb = result.outcome == .undetermined ? "check" : "run"
+        if result.outcome == .noResult {
+            return """
+                NO RESULT  seed \(result.seed): \(what)
+                        replay: \(replay.command(verb, program: program))
+                """
+        }
         return """
             FAILED  seed \(result.seed): \(what)
-                    replay: \(ChildPool.ownProgram) \(verb) \(file) \(seed)
-                    shrink: \(ChildPool.ownProgram) shrink \(file) \(seed)
+                    replay: \(replay.command(verb, program: program))
+                    shrink: \(replay.command("shrink", program: program))
             """
     }
 

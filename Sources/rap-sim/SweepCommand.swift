@@ -27,13 +27,13 @@ struct SweepCommand: ParsableCommand {
     @Option(help: "So many runs at most, evenly chosen.") var limit = SweepCommand.usualLimit
     @Option(help: "What is lost: power or process.") var kind = "power"
     @Option(help: "How long the component is down, such as 1s.") var down = "1s"
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @OptionGroup var which: WhichRun
     @Option(help: "Worker processes; as many as there are processors when left out.") var jobs: Int?
     @Option(help: "Only these numbers, in this process: 17,18.") var only: String?
     @Flag(help: "Print JSON objects, a line each.") var json = false
 
     func run() throws {
-        let plan = try loadPlan(file, seed: seed)
+        let plan = try which.plan(of: file)
         let sweep = try options(plan)
         if let only { return try runHere(plan, sweep, try numbers(only)) }
         let began = DispatchTime.now().uptimeNanoseconds
@@ -54,7 +54,8 @@ struct SweepCommand: ParsableCommand {
         }
         let chosen = choose(points.count).map { points[$0] }
         if !json {
-            print("\(plan.name), seed \(plan.seed): \(node) passes \(points.count) boundaries; trying \(chosen.count)")
+            print(
+                "\(plan.name), \(which.name(plan)): \(node) passes \(points.count) boundaries; trying \(chosen.count)")
         }
         let outcomes = try SweepPool(command: self, jobs: jobs ?? ProcessInfo.processInfo.activeProcessorCount)
             .run(chosen.map { ($0.boundary, $0.point.number) })
@@ -150,9 +151,9 @@ struct SweepCommand: ParsableCommand {
             if json { continue }
             print("BROKEN  \(point.number)  \(point.boundary) at \(tenths(point.seconds)) s: \(point.detail)")
             for line in outcome.broken { print("          \(line)") }
-            let other = (seed.map { " --seed \($0)" } ?? "") + (kind == "power" ? "" : " --kind \(kind)")
+            let other = kind == "power" ? "" : " --kind \(kind)"
             print(
-                "          replay: rap-sim sweep \(file) --node \(node) --boundary \(boundary) --down \(down)\(other) "
+                "          replay: \(which.replay(file).command("sweep", program: "rap-sim")) --node \(node) --boundary \(boundary) --down \(down)\(other) "
                     + "--only \(point.number)")
         }
         if !json {
@@ -197,7 +198,7 @@ private final class SweepPool: @unchecked Sendable {
         }
         if let failure {
             complain(failure)
-            throw ExitCode(1)
+            throw ExitCode(4)
         }
         return outcomes.compactMap { $0 }
     }
@@ -220,7 +221,7 @@ private final class SweepPool: @unchecked Sendable {
         process.arguments =
             ["sweep", command.file, "--node", command.node, "--boundary", work[range.lowerBound].0.rawValue]
             + ["--kind", command.kind, "--down", command.down, "--only", numbers, "--json"]
-            + (command.seed.map { ["--seed", "\($0)"] } ?? [])
+            + command.which.replay(command.file).options
         let pipe = Pipe()
         process.standardOutput = pipe
         do {

@@ -35,7 +35,7 @@ struct TraceCommand: ParsableCommand {
             """)
 
     @Argument(help: "The scenario file.") var file: String
-    @Option(help: "Another seed than the file's.") var seed: UInt64?
+    @OptionGroup var which: WhichRun
     @Option(help: "Only what concerns this host: a node, control or operator. May be given several times.")
     var node: [String] = []
     @Option(help: "Only what lies between --node and this host.") var peer: String?
@@ -71,7 +71,7 @@ struct TraceCommand: ParsableCommand {
 
     func run() throws {
         try refuseRecording()
-        let plan = try loadPlan(file, seed: seed)
+        let plan = try which.plan(of: file)
         let stop = untilBroken ? "broken" : until ?? (follow == nil ? to.map { "\($0)" } : nil)
         let (run, journal) = try journalled(plan, until: stop, entries: entries)
         if let time = journal.truncatedAt {

@@ -117,12 +117,19 @@ private func run(to time: Duration) throws -> ScenarioRun {
             ("jump", "is no command"), ("until never", "is no condition"), ("node nobody", "there is no host"),
             ("show", "name a host"), ("path left", "two nodes"), ("path left nobody", "there is no host"),
             ("back", "this is the start"), ("follow 99999", "no entry"), ("back x", "a number of events"),
-            ("step nobody", "there is no host"),
+            ("step nobody", "there is no host"), ("step -1", "a number from 1"), ("step 0", "a number from 1"),
+            ("step 1.5", "a number from 1"), ("step 99999999999999999999", "a number from 1"),
+            ("back -1", "a number of events"), ("back 0", "a number of events"), ("trace -1", "a number of entries"),
+            ("trace all", "a number of entries"),
         ] {
+            let refused = session.refusals
             let text = session.perform(line).joined()
             #expect(text.contains(answer), "\(line): \(text)")
+            #expect(session.refusals == refused + 1, "\(line)")
         }
+        #expect(session.position.hasSuffix("event 0, 0 of 2 expectations held"), "\(session.position)")
         _ = session.perform("step")
+        #expect(session.perform("where").count == 2)
         #expect(session.perform("step 18446744073709551615").last?.hasSuffix("the end") == true)
         #expect(session.perform("step 18446744073709551615").last?.hasSuffix("the end") == true)
         #expect(session.perform("") == [])

@@ -6,7 +6,8 @@ import Testing
 private func page(seed: UInt64 = 1) throws -> String {
     let (run, verdict, recorder) = try runSmallFabric(seed: seed, report: true)
     return String(
-        decoding: try ReportPage.html(run, try #require(recorder), verdict, file: "small-fabric.yaml"), as: UTF8.self)
+        decoding: try ReportPage.html(
+            run, try #require(recorder), verdict, Replay(file: "small-fabric.yaml", seed: seed)), as: UTF8.self)
 }
 
 private func data(of page: String) throws -> [String: Any] {
@@ -34,6 +35,7 @@ private func data(of page: String) throws -> [String: Any] {
         let data = try data(of: try page())
         #expect(data["held"] as? Bool == false)
         #expect(data["command"] as? String == "rap sim run small-fabric.yaml --seed 1")
+        #expect(data["arguments"] as? String == "small-fabric.yaml --seed 1")
         let bars = try #require(data["bars"] as? [[String: Any]])
         let cut = try #require(bars.first { $0["word"] as? String == "partition" })
         #expect(cut["spans"] as? [[Double]] == [[20, 30]])

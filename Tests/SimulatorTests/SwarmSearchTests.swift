@@ -38,6 +38,19 @@ import Testing
         #expect(ledger.exitStatus(sometimes: []) == 3)
     }
 
+    @Test func `a seed of which nothing is known is neither done nor held, and has a status of its own`() {
+        var ledger = SwarmLedger(range: 1...10)
+        _ = ledger.record(result(1, ["sometimes: a"]))
+        let lost = SwarmResult(seed: 2, outcome: .noResult, failures: ["killed"], coverage: [])
+        #expect(ledger.record(lost) == [])
+        #expect(!ledger.isDone(2) && ledger.doneCount == 1 && ledger.noResultCount == 1 && ledger.failureCount == 0)
+        #expect(ledger.exitStatus(sometimes: ["sometimes: a"]) == 4)
+        _ = ledger.record(result(3, [], ["x"]))
+        #expect(ledger.exitStatus(sometimes: []) == 1)
+        #expect(ledger.record(result(2, ["b"])) == ["b"])
+        #expect(ledger.isDone(2))
+    }
+
     @Test func `the order of the results does not change the figures`() {
         let results = (0..<50 as Range<UInt64>).map { seed in
             result(seed, (0..<5).map { "c\((Int(seed) * 7 + $0) % 20)" }, seed % 9 == 0 ? ["f"] : [])
@@ -51,7 +64,8 @@ import Testing
 }
 
 @Suite struct SwarmFilesTests {
-    private let identity = SwarmIdentity(scenario: "mixed", file: [1, 2, 3], first: 1, last: 1000)
+    private let identity = SwarmIdentity(
+        scenario: "mixed", program: "aaaa", file: [1, 2, 3], first: 1, last: 1000)
     private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
     private func problem(_ body: () throws(SwarmFileError) -> Void) -> String {
         do throws(SwarmFileError) {
@@ -68,25 +82,27 @@ import Testing
 
     @Test func `what is written reads back, and half a line at the end is left out`() throws {
         let text = SwarmFiles.header(identity) + results.map { SwarmFiles.line($0) }.joined()
-        #expect(try SwarmFiles.results(bytes(text), of: identity) == results)
+        #expect(try SwarmFiles.progress(bytes(text), of: identity).results == results)
         for cut in 1..<40 {
-            let part = try SwarmFiles.results(bytes(String(text.dropLast(cut))), of: identity)
+            let part = try SwarmFiles.progress(bytes(String(text.dropLast(cut))), of: identity).results
             #expect(part == [results[0]])
         }
-        #expect(try SwarmFiles.results([], of: identity) == [])
-        let corpus = SwarmFiles.corpusHeader(scenario: "mixed") + SwarmFiles.corpusLine(seed: 7, adds: ["a", "b"])
+        #expect(try SwarmFiles.progress([], of: identity).results == [])
+        let corpus =
+            SwarmFiles.corpusHeader(scenario: "mixed")
+            + SwarmFiles.corpusLine(seed: 7, adds: ["a", "b"], program: "aaaa")
         #expect(try SwarmFiles.corpus(bytes(corpus), scenario: "mixed").map(\.seed) == [7])
     }
 
     @Test func `the state of another swarm is not taken up`() {
         let text = bytes(SwarmFiles.header(identity))
         for other in [
-            SwarmIdentity(scenario: "other", file: [1, 2, 3], first: 1, last: 1000),
-            SwarmIdentity(scenario: "mixed", file: [1, 2], first: 1, last: 1000),
-            SwarmIdentity(scenario: "mixed", file: [1, 2, 3], first: 1, last: 999),
+            SwarmIdentity(scenario: "other", program: "aaaa", file: [1, 2, 3], first: 1, last: 1000),
+            SwarmIdentity(scenario: "mixed", program: "aaaa", file: [1, 2], first: 1, last: 1000),
+            SwarmIdentity(scenario: "mixed", program: "aaaa", file: [1, 2, 3], first: 1, last: 999),
         ] {
             #expect(
-                problem { () throws(SwarmFileError) in _ = try SwarmFiles.results(text, of: other) }.contains(
+                problem { () throws(SwarmFileError) in _ = try SwarmFiles.progress(text, of: other) }.contains(
                     "leave --resume out"))
         }
         let corpus = bytes(SwarmFiles.corpusHeader(scenario: "mixed"))
@@ -95,7 +111,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("nonsense\n", "line 1"), ("{\"corpus\":2,\"scenario\":\"mixed\"}\n", "version 2"), ("{}\n", "does not begin"),
+        ("nonsense\n", "line 1"), ("{\"corpus\":1,\"scen", "line 1: the first line is not whole"),
+        ("{\"corpus\":2,\"scenario\":\"mixed\"}\n", "version 2"), ("{}\n", "does not begin"),
         ("{\"corpus\":1,\"scenario\":\"mixed\"}\n{\"seed\":-1,\"adds\":[]}\n", "line 2: it has no seed"),
         ("{\"corpus\":1,\"scenario\":\"mixed\"}\n{\"seed\":1,\"adds\":[3]}\n", "something else than texts"),
         ("{\"corpus\":1,\"scenario\":\"mixed\"}\n{\"seed\":1}\n", "“adds” is no list"),
@@ -106,11 +123,37 @@ import Testing
         #expect(said.contains(expected), "\(said)")
     }
 
+    @Test func `what another build of the program has done is told from what this one has`() throws {
+        let text = SwarmFiles.header(identity) + results.map { SwarmFiles.line($0) }.joined()
+        #expect(try !SwarmFiles.progress(bytes(text), of: identity).isOfAnotherProgram)
+        var other = identity
+        other.program = "bbbb"
+        let progress = try SwarmFiles.progress(bytes(text), of: other)
+        #expect(progress.isOfAnotherProgram && progress.results == results)
+        // A file that does not say whose it is.
+        let old = text.replacing(",\"program\":\"aaaa\"", with: "")
+        #expect(old != text)
+        #expect(try SwarmFiles.progress(bytes(old), of: identity).isOfAnotherProgram)
+        let corpus = SwarmFiles.corpusHeader(scenario: "mixed") + "{\"seed\":3,\"adds\":[\"x\"]}\n"
+        #expect(try SwarmFiles.corpus(bytes(corpus), scenario: "mixed").map(\.program) == [nil])
+    }
+
+    @Test func `a program is known by what sha256sum prints of it`() {
+        #expect(SwarmIdentity.program(bytes("abc")) == "ba7816bf8f01")
+    }
+
+    @Test func `a progress file of half a line is refused, not begun anew`() {
+        let half = bytes(String(SwarmFiles.header(identity).dropLast(5)))
+        let said = problem { () throws(SwarmFileError) in _ = try SwarmFiles.progress(half, of: identity) }
+        #expect(said.contains("line 1: the first line is not whole; remove the file"))
+    }
+
     @Test func `mutated files never trap`() throws {
         let progress = bytes(SwarmFiles.header(identity) + results.map { SwarmFiles.line($0) }.joined())
-        let corpus = bytes(SwarmFiles.corpusHeader(scenario: "mixed") + SwarmFiles.corpusLine(seed: 7, adds: ["a"]))
+        let corpus = bytes(
+            SwarmFiles.corpusHeader(scenario: "mixed") + SwarmFiles.corpusLine(seed: 7, adds: ["a"], program: "aaaa"))
         try Fuzz.run(corpus: [progress, corpus], seed: 21, iterations: 3_000) { input in
-            do throws(SwarmFileError) { _ = try SwarmFiles.results(input, of: identity) } catch {
+            do throws(SwarmFileError) { _ = try SwarmFiles.progress(input, of: identity) } catch {
                 #expect(error.line > 0)
             }
             do throws(SwarmFileError) { _ = try SwarmFiles.corpus(input, scenario: "mixed") } catch {
