@@ -22,3 +22,16 @@ public enum DiskError: Error, Hashable, Sendable {
     case permission
     case failed(code: Int32)
 }
+
+extension DiskError {
+    /// What is wrong and the mend, for people.
+    public var words: String {
+        switch self {
+        case .full: "the disk is full: make room on it"
+        case .notFound: "the directory is gone: put it back, and start the program again"
+        case .permission:
+            "the file system is read-only, or this user may not write there: mount it writable, or give the directory to the user"
+        case .failed(let code): "the disk failed (errno \(code)): look for its errors in the kernel's log"
+        }
+    }
+}

@@ -12,6 +12,10 @@ public enum StateDirectoryError: Error, Hashable, Sendable, CustomStringConverti
     case foreignEntry(path: String)
     case tooLarge(path: String, bytes: Int64, limit: Int64)
     case tooManyFiles(path: String, limit: Int)
+    /// Its parent is missing.
+    case noParent(path: String)
+    case readOnlyFileSystem(path: String)
+    case denied(path: String, user: UInt32)
     case disk(path: String, DiskError)
 
     public var description: String {
@@ -27,7 +31,22 @@ public enum StateDirectoryError: Error, Hashable, Sendable, CustomStringConverti
         case .foreignEntry(let path): "\(path) is not a plain file: remove it"
         case .tooLarge(let path, let bytes, let limit): "\(path) has \(bytes) bytes, more than the limit of \(limit)"
         case .tooManyFiles(let path, let limit): "\(path) holds more than \(limit) files"
-        case .disk(let path, let error): "\(path): \(error)"
+        case .noParent(let path): "\(path) can't be made: its parent directory does not exist; make that first"
+        case .readOnlyFileSystem(let path):
+            "\(path) is on a read-only file system: mount it writable, or name a directory elsewhere"
+        case .denied(let path, let user):
+            "\(path): user \(user), who runs this, is not let in: give the directory to that user (chown), with search "
+                + "permission (x) on those above it"
+        case .disk(let path, let error): "\(path): \(error.words)"
+        }
+    }
+
+    /// The last system call's failure, at `path`.
+    static func failed(_ path: String) -> StateDirectoryError {
+        switch errno {
+        case EROFS: .readOnlyFileSystem(path: path)
+        case EACCES, EPERM: .denied(path: path, user: geteuid())
+        default: .disk(path: path, DiskError(errno: errno))
         }
     }
 }
@@ -49,13 +68,15 @@ public final class StateDirectory {
     /// Opens the directory; makes it when `create` is set (its parent must exist).
     public init(path: String, create: Bool) throws(StateDirectoryError) {
         self.path = path
-        if create, mkdir(path, 0o700) != 0, errno != EEXIST { throw .disk(path: path, DiskError(errno: errno)) }
+        if create, mkdir(path, 0o700) != 0, errno != EEXIST {
+            throw errno == ENOENT ? .noParent(path: path) : .failed(path)
+        }
         let raw = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard raw >= 0 else {
             switch errno {
             case ENOENT: throw .missing(path: path)
             case ENOTDIR, ELOOP: throw .notADirectory(path: path)
-            default: throw .disk(path: path, DiskError(errno: errno))
+            default: throw .failed(path)
             }
         }
         directory = OwnedDescriptor(raw)
@@ -173,7 +194,7 @@ public final class StateDirectory {
             switch errno {
             case ENOENT: return nil
             case ELOOP, ENXIO: throw .foreignEntry(path: file)
-            default: throw .disk(path: file, DiskError(errno: errno))
+            default: throw .failed(file)
             }
         }
         do {

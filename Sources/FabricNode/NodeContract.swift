@@ -153,8 +153,8 @@ public enum NodeReport: Hashable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .phaseChanged(let phase): "phase: \(phase)"
-        case .stateRefused(let file, let why): "state file \(file.rawValue) refused: \(why)"
-        case .persistFailed(let file, let error): "state file \(file.rawValue) can't be written: \(error)"
+        case .stateRefused(let file, let why): "state file \(file.rawValue) refused: \(why); \(file.mend)"
+        case .persistFailed(let file, let error): "state file \(file.rawValue) can't be written: \(error.words)"
         case .controlFailed(let why): why
         case .snapshotApplied(let version, let peers): "snapshot \(version) applied, \(peers) peers"
         case .snapshotRefused(let why): "snapshot refused: \(why)"

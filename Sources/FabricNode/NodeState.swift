@@ -16,6 +16,17 @@ public enum StateFile: String, CaseIterable, Sendable {
     case floors = "floors.json"
     /// Where a control plane that is known by name answered last. Lost: its name is looked up.
     case control = "control.json"
+
+    /// What becomes of one that is damaged, and what a person can do.
+    public var mend: String {
+        switch self {
+        case .identity: "restore it from a backup, or empty the state directory and enrol again with a join token"
+        case .membership: "it is fetched again with the join token; without one, start the agent with --token"
+        case .snapshot: "it is fetched again from the control plane"
+        case .floors: "it is made anew; should peers refuse this node's handshakes, set its clock"
+        case .control: "the control plane's name is looked up"
+        }
+    }
 }
 
 struct IdentityState: Codable, Hashable {

@@ -52,6 +52,52 @@ import Testing
         }
     }
 
+    @Test func `a directory without a parent is refused with the mend`() throws {
+        let temporary = Temporary()
+        let error = #expect(throws: StateDirectoryError.noParent(path: temporary.state + "/below")) {
+            _ = try StateDirectory(path: temporary.state + "/below", create: true)
+        }
+        #expect("\(try #require(error))".contains("parent directory"))
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "needs root to mount a small file system"))
+    func `a read-only file system is told as such, and what is on it can still be read`() throws {
+        let temporary = Temporary()
+        let disk = temporary.path + "/disk"
+        mkdir(disk, 0o700)
+        let mounted = try ChildProcess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", disk])
+        try #require(mounted.status == 0, "\(mounted.errors)")
+        defer { _ = try? ChildProcess.run(["umount", disk]) }
+        do {
+            let directory = try StateDirectory(path: disk + "/state", create: true)
+            try directory.write("identity", [1, 2, 3])
+        }
+        let remounted = try ChildProcess.run(["mount", "-o", "remount,ro", disk])
+        try #require(remounted.status == 0, "\(remounted.errors)")
+        do {
+            let directory = try StateDirectory(path: disk + "/state", create: true)
+            #expect(try directory.read("identity") == [1, 2, 3])
+            #expect(throws: DiskError.permission) { try directory.write("identity", [4]) }
+            #expect(try directory.read("identity") == [1, 2, 3])
+        }
+        let error = #expect(throws: StateDirectoryError.readOnlyFileSystem(path: disk + "/other")) {
+            _ = try StateDirectory(path: disk + "/other", create: true)
+        }
+        #expect("\(try #require(error))".contains("mount it writable"))
+    }
+
+    @Test func `every refusal names its path and a mend`() {
+        let errors: [(StateDirectoryError, String)] = [
+            (.denied(path: "/p", user: 7), "chown"), (.readOnlyFileSystem(path: "/p"), "mount it writable"),
+            (.noParent(path: "/p"), "make that first"), (.disk(path: "/p", .full), "make room"),
+            (.disk(path: "/p", .failed(code: 5)), "kernel's log"), (.inUse(path: "/p"), "stop that one"),
+            (.missing(path: "/p"), "mkdir"), (.wrongOwner(path: "/p", owner: 1, wanted: 2), "chown"),
+        ]
+        for (error, mend) in errors {
+            #expect("\(error)".hasPrefix("/p") && "\(error)".contains(mend), "\(error)")
+        }
+    }
+
     @Test(arguments: [0o750, 0o701, 0o707] as [UInt32])
     func `a directory that is open to others is refused with the mend`(mode: UInt32) throws {
         let temporary = Temporary()

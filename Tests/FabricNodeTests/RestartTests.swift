@@ -72,6 +72,20 @@ import Testing
         #expect(host.steps.isEmpty)
     }
 
+    @Test(arguments: StateFile.allCases)
+    func `a report of a state file says which, what is wrong and what comes of it`(file: StateFile) {
+        let refused = "\(NodeReport.stateRefused(file, "its checksum does not match"))"
+        #expect(refused.contains(file.rawValue) && refused.contains("checksum") && refused.hasSuffix(file.mend))
+        let errors: [(DiskError, String)] = [
+            (.full, "make room"), (.permission, "mount it writable"), (.notFound, "put it back"),
+            (.failed(code: 5), "errno 5"),
+        ]
+        for (error, mend) in errors {
+            let failed = "\(NodeReport.persistFailed(file, error))"
+            #expect(failed.contains(file.rawValue) && failed.contains(mend), "\(failed)")
+        }
+    }
+
     @Test func `a membership without its identity breaks the agent`() throws {
         let bench = try NodeBench()
         let host = try bench.join("a")

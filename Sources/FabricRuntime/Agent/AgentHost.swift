@@ -131,6 +131,7 @@ public final class AgentHost {
 
     private func ownStatus() -> NodeStatus {
         var status = agent.status(now: LinuxClock.now())
+        if case .broken(let why) = agent.phase { status.detail = "\(settings.stateDirectory): \(why)" }
         status.packets = NodeStatus.Packets(
             cipher: ciphers.cipher.name,
             measured: ciphers.measured.map { NodeStatus.Cipher(name: $0.name, nanoseconds: $0.nanoseconds) },
@@ -263,17 +264,21 @@ public final class AgentHost {
 
     /// Tells the agent how the interfaces are of which the kernel says that something has changed.
     private func lookAtInterfaces(_ watch: InterfaceWatch) {
-        do throws(SystemError) {
-            let changes = try watch.changes()
-            for interface in packets.interfaces where changes.concern(interface.device.interfaceIndex) {
+        let changes: InterfaceWatch.Changes
+        do throws(SystemError) { changes = try watch.changes() } catch {
+            loop.unregister(watch.descriptor)
+            return logger.error("interfaces are not watched any more", metadata: ["error": "\(error)"])
+        }
+        for interface in packets.interfaces where changes.concern(interface.device.interfaceIndex) {
+            do throws(SystemError) {
                 if let state = try interface.device.state() {
                     tell(.interfaceObserved(interface.domain, state))
                 } else {
                     packets.lose(interface, interface.device.absence)
                 }
+            } catch {
+                logger.warning("an interface can't be looked at", metadata: ["error": "\(error)"])
             }
-        } catch {
-            logger.error("the interfaces can't be watched", metadata: ["error": "\(error)"])
         }
     }
 

@@ -65,7 +65,18 @@ public struct StatusSocketError: Error, CustomStringConvertible {
     var path: String
     var code: Int32
 
-    public var description: String { "the status socket \(path) can't be used: \(String(cString: strerror(code)))" }
+    public var description: String {
+        "the status socket \(path) can't be used: \(String(cString: strerror(code)))\(mend)"
+    }
+
+    private var mend: String {
+        switch code {
+        case EROFS: "; it stands beside the state directory: mount that file system writable, or name another --state"
+        case EACCES, EPERM: "; run as its owner, or give its directory to user \(geteuid()), who runs this"
+        case ENAMETOOLONG: "; name a shorter --state"
+        default: ""
+        }
+    }
 }
 
 /// Reads an agent's status document from its socket.
