@@ -217,7 +217,7 @@ public final class AgentHost {
         let what: Logger.Metadata = ["what": "\(report)"]
         switch report {
         case .phaseChanged(.broken(let why)):
-            logger.error("the state can't be used", metadata: ["what": "\(why)", "path": "\(settings.stateDirectory)"])
+            logger.error("the agent can't go on", metadata: ["what": "\(why)", "path": "\(settings.stateDirectory)"])
         case .phaseChanged(let phase): logger.notice("phase changed", metadata: ["phase": "\(phase)"])
         case .interfaceMended: logger.notice("report", metadata: what)
         case .interfaceFailed: logger.error("report", metadata: what)
