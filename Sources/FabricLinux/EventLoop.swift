@@ -79,6 +79,10 @@ public final class EventLoop {
         try check(fabric_signal_to_descriptor(signal, pipe.write), "watch signal \(signal)")
     }
 
+    /// Readable while a signal waits for its handler: for work that blocks the loop's thread and must not outlast it. Nil
+    /// before the first `onSignal`; only to be polled.
+    public var signalDescriptor: Int32? { signalPipe?.read }
+
     /// Runs until `stop`.
     public func run() throws(SystemError) {
         isStopped = false

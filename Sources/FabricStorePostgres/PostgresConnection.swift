@@ -6,6 +6,9 @@ internal import Glibc
 final class PostgresConnection {
     private let pointer: OpaquePointer
     private let preparedLimit: Int
+    private let patience: PostgresPatience
+    /// The server's process that serves this connection.
+    let serverProcess: Int64
     /// A statement is prepared for the types of its arguments.
     private struct Signature: Hashable {
         var sql: String
@@ -17,17 +20,15 @@ final class PostgresConnection {
     private var nextName = 0
     private var isClosed = false
 
-    init(address: String, options: PostgresStore.Options) throws(StoreError) {
-        // What stands later in the list wins: the address over our defaults.
-        let parameters: [(String, String)] = [
-            ("connect_timeout", "\(max(2, options.connectTimeout))"), ("tcp_user_timeout", "10000"),
-            ("keepalives_idle", "5"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
-            ("application_name", "rap-control"), ("dbname", address), ("client_encoding", "UTF8"),
-        ]
+    /// Takes over what an attempt to connect has come to.
+    init(
+        _ pointer: OpaquePointer, options: PostgresStore.Options, patience: PostgresPatience
+    ) throws(StoreError) {
         preparedLimit = max(1, options.preparedStatements)
-        guard let pointer = Self.connect(parameters) else { throw .unavailable("there is no memory to connect with") }
         self.pointer = pointer
-        guard PQstatus(pointer) == CONNECTION_OK else {
+        self.patience = patience
+        serverProcess = Int64(PQbackendPID(pointer))
+        guard PQstatus(pointer) == CONNECTION_OK, PQsetnonblocking(pointer, 1) == 0 else {
             let message = lastMessage
             close()
             throw .unavailable("no connection to PostgreSQL: \(message)")
@@ -40,6 +41,17 @@ final class PostgresConnection {
         }
     }
 
+    /// For `PostgresAttempt`. What stands later in the list wins: the address over our defaults.
+    static func parameters(
+        address: String, options: PostgresStore.Options
+    ) -> [(name: String, value: String)] {
+        [
+            ("connect_timeout", "\(max(2, options.connectTimeout))"), ("tcp_user_timeout", "10000"),
+            ("keepalives_idle", "5"), ("keepalives_interval", "2"), ("keepalives_count", "3"),
+            ("application_name", "rap-control"), ("dbname", address), ("client_encoding", "UTF8"),
+        ]
+    }
+
     deinit { close() }
 
     func close() {
@@ -50,15 +62,6 @@ final class PostgresConnection {
 
     var isLost: Bool { isClosed || PQstatus(pointer) != CONNECTION_OK }
     var isInTransaction: Bool { !isClosed && PQtransactionStatus(pointer) == PQTRANS_INTRANS }
-
-    private static func connect(_ parameters: [(String, String)]) -> OpaquePointer? {
-        let keys = parameters.map { strdup($0.0) }
-        let values = parameters.map { strdup($0.1) }
-        defer { for text in keys + values { free(text) } }
-        let keyList = keys.map { UnsafePointer($0) } + [nil]
-        let valueList = values.map { UnsafePointer($0) } + [nil]
-        return PQconnectdbParams(keyList, valueList, 1)
-    }
 
     private var lastMessage: String { Self.oneLine(PQerrorMessage(pointer)) }
 
@@ -110,8 +113,15 @@ final class PostgresConnection {
         }
     }
 
+    /// Who has the lock that keeps a second store away.
+    struct LockHolder {
+        /// The server's process that serves it.
+        var process: Int64
+        var text: String
+    }
+
     /// Takes the lock of the schema's one store, which lasts as long as the connection. Returns who has it, nil when taken.
-    func takeLock() throws(PostgresFailure) -> String? {
+    func takeLock() throws(PostgresFailure) -> LockHolder? {
         let answer = try run("SELECT pg_try_advisory_lock(1380011057, hashtext(current_schema())) AS taken", []) {
             result throws(PostgresFailure) in try result.rows()
         }
@@ -127,8 +137,8 @@ final class PostgresConnection {
         ) { result throws(PostgresFailure) in try result.rows() }
         guard case .integer(let pid) = holders.first?["pid"], case .text(let host) = holders.first?["host"],
             case .text(let program) = holders.first?["program"]
-        else { return "somebody" }
-        return "\(program) on \(host), process \(pid) of the server,"
+        else { return LockHolder(process: 0, text: "somebody") }
+        return LockHolder(process: pid, text: "\(program) on \(host), process \(pid) of the server,")
     }
 
     // MARK: Transactions
@@ -136,8 +146,7 @@ final class PostgresConnection {
     func begin() throws(PostgresFailure) { try command("BEGIN") }
 
     func commit() throws(PostgresFailure) {
-        guard let result = PQexec(pointer, "COMMIT") else { throw noAnswer() }
-        let answer = PostgresResult(result)
+        let answer = try ask { PQsendQuery($0, "COMMIT") }
         try answer.check()
         // A transaction that has failed is rolled back by COMMIT, which calls that a success.
         guard answer.tag == "COMMIT" else { throw PostgresFailure(.statement, "the server rolled back") }
@@ -150,11 +159,55 @@ final class PostgresConnection {
     }
 
     private func command(_ sql: String) throws(PostgresFailure) {
-        guard let result = PQexec(pointer, sql) else { throw noAnswer() }
-        try PostgresResult(result).check()
+        try ask { PQsendQuery($0, sql) }.check()
     }
 
-    private func noAnswer() -> PostgresFailure { PostgresFailure(state: "", message: lastMessage) }
+    private func noAnswer() -> PostgresFailure {
+        PostgresFailure(state: "", message: isClosed ? "the connection was given up" : lastMessage)
+    }
+
+    // MARK: Asking
+
+    /// Sends one statement and waits for its whole answer, no longer than `patience` allows. After that the connection is
+    /// closed: nobody could tell an answer that comes late from the next one's.
+    private func ask(_ send: (OpaquePointer) -> Int32) throws(PostgresFailure) -> PostgresResult {
+        guard !isClosed, send(pointer) == 1 else { throw noAnswer() }
+        var deadline = patience.statementDeadline()
+        while true {
+            let left = PQflush(pointer)
+            if left == 0 { break }
+            guard left > 0 else { throw noAnswer() }
+            // A server that answers early may wait for us to read before it reads on.
+            try wait(POLLIN | POLLOUT, until: &deadline)
+            guard PQconsumeInput(pointer) == 1 else { throw noAnswer() }
+        }
+        var last: PostgresResult?
+        while true {
+            while PQisBusy(pointer) != 0 {
+                try wait(POLLIN, until: &deadline)
+                guard PQconsumeInput(pointer) == 1 else {
+                    // What the server said before it hung up tells more than that it did.
+                    if let last { return last }
+                    throw noAnswer()
+                }
+            }
+            guard let result = PQgetResult(pointer) else { break }
+            last = PostgresResult(result)
+            if last?.copies == true {
+                close()
+                throw PostgresFailure(.statement, "COPY is not for this store")
+            }
+        }
+        guard let last else { throw noAnswer() }
+        return last
+    }
+
+    private func wait(_ events: Int32, until deadline: inout Int64) throws(PostgresFailure) {
+        if patience.wait(for: PQsocket(pointer), events, until: &deadline) { return }
+        close()
+        throw PostgresFailure(
+            .silent, "PostgreSQL did not answer within \(patience.description); the connection was given up")
+    }
 
     // MARK: Statements
 
@@ -171,36 +224,32 @@ final class PostgresConnection {
         let values = try BoundArguments(arguments)
         let signature = Signature(sql: sql, types: values.types)
         let name = try prepare(signature)
-        let pointer = self.pointer
-        let answer = values.withPointers { PQexecPrepared(pointer, name, Int32(count), $0, $1, $2, 1) }
-        guard let answer else { throw noAnswer() }
-        let result = PostgresResult(answer)
+        let result = try ask { pointer in
+            values.withPointers { PQsendQueryPrepared(pointer, name, Int32(count), $0, $1, $2, 1) }
+        }
         do throws(PostgresFailure) { try result.check() } catch {
             // Inside a failed transaction the server takes no DEALLOCATE; the name is not used again.
             if error.isConflict { prepared[signature] = nil }
             throw error
         }
-        if result.changesSchema { forgetAll() }
+        if result.changesSchema { try forgetAll() }
         return try body(result)
     }
 
     private func prepare(_ signature: Signature) throws(PostgresFailure) -> String {
         if let name = prepared[signature] { return name }
-        if prepared.count >= preparedLimit { forgetAll() }
+        if prepared.count >= preparedLimit { try forgetAll() }
         nextName += 1
         let name = "s\(nextName)"
         let types = signature.types
-        guard let result = PQprepare(pointer, name, signature.sql, Int32(types.count), types) else {
-            throw noAnswer()
-        }
-        try PostgresResult(result).check()
+        try ask { PQsendPrepare($0, name, signature.sql, Int32(types.count), types) }.check()
         prepared[signature] = name
         return name
     }
 
-    private func forgetAll() {
+    private func forgetAll() throws(PostgresFailure) {
         prepared = [:]
-        if let result = PQexec(pointer, "DEALLOCATE ALL") { PQclear(result) }
+        _ = try ask { PQsendQuery($0, "DEALLOCATE ALL") }
     }
 }
 

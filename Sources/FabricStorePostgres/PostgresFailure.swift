@@ -6,6 +6,8 @@ struct PostgresFailure: Error {
         /// A serialisation failure or a deadlock: the transaction may be run again.
         case conflict
         case constraint, statement, unavailable, corrupt
+        /// No answer in time, and the connection was given up. Not tried again at once: the next would wait as long.
+        case silent
     }
 
     var kind: Kind
@@ -37,13 +39,14 @@ struct PostgresFailure: Error {
     }
 
     var isConflict: Bool { kind == .conflict }
+    var isSilence: Bool { kind == .silent }
 
     var storeError: StoreError {
         switch kind {
         case .conflict: .unavailable("conflicts with other transactions: \(message)")
         case .constraint: .constraint(message)
         case .statement: .statement(message)
-        case .unavailable: .unavailable(message)
+        case .unavailable, .silent: .unavailable(message)
         case .corrupt: .corrupt(message)
         }
     }

@@ -20,6 +20,14 @@ final class PostgresResult {
 
     var changesSchema: Bool { ["CREATE", "ALTER", "DROP"].contains(tag.prefix { $0 != " " }) }
 
+    /// The server wants rows or sends them outside of results.
+    var copies: Bool {
+        switch PQresultStatus(pointer) {
+        case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH: true
+        default: false
+        }
+    }
+
     func check() throws(PostgresFailure) {
         switch PQresultStatus(pointer) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK: return

@@ -53,7 +53,9 @@ enum Layers {
             "FabricStoreSQLite", .adapter, ["FabricCore", "CFabricSQLite"],
             modules: ["GRDB", "Foundation", "Glibc", "Synchronization"]),
 
-        Layer("FabricStorePostgres", .linuxHost, ["FabricCore", "CFabricPostgres"], modules: ["Glibc"]),
+        Layer(
+            "FabricStorePostgres", .linuxHost, ["FabricCore", "CFabricPostgres"],
+            modules: ["Glibc", "Synchronization"]),
         Layer(
             "FabricLinux", .linuxHost, ["FabricCore", "FabricPacket", "CFabricLinux"],
             modules: ["Glibc", "Synchronization"]),
