@@ -18,6 +18,7 @@ struct NodeCaller {
     var clockOffset: Int64?
     /// When a heartbeat of it was last kept as history; nil before the first.
     var heartbeatLoggedAt: Int64?
+    var audits: ReportAudits
 }
 
 /// Where the certificate of a call stands among those that the node was given.
@@ -82,7 +83,7 @@ extension ControlPlane {
             """
             SELECT m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial,
                 i.previous_serial, c.trust_version, c.records_version, s.version, s.payload_hash, h.clock_offset,
-                h.logged_at
+                h.logged_at, \(ReportAudits.columns)
             FROM cluster_memberships m
             JOIN clusters c ON c.id = m.cluster_id
             JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
@@ -107,7 +108,7 @@ extension ControlPlane {
             snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
             trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"),
             clockOffset: try row.optionalInteger("clock_offset"),
-            heartbeatLoggedAt: try row.optionalInteger("logged_at"))
+            heartbeatLoggedAt: try row.optionalInteger("logged_at"), audits: try ReportAudits(row))
     }
 
     /// Checks the chain that a client presented in its TLS handshake; call it once per connection.

@@ -12,6 +12,7 @@ enum ControlSchema {
         Migration(version: 3, name: "nodes", statements: nodes),
         Migration(version: 4, name: "snapshots and peer records", statements: snapshots),
         Migration(version: 5, name: "peers by node", statements: peersByNode),
+        Migration(version: 6, name: "audits of what nodes report", statements: reportAudits),
     ]
 
     private static let clusters = [
@@ -233,5 +234,13 @@ enum ControlSchema {
     /// Without it, what asks for one node's peers reads those of the whole cluster.
     private static let peersByNode = [
         "CREATE INDEX peers_by_node ON peers (cluster_id, node_id, domain_id) WHERE retired_at IS NULL"
+    ]
+
+    /// See `ReportAudits`.
+    private static let reportAudits = [
+        "ALTER TABLE node_heartbeats ADD COLUMN clock_audited_at BIGINT",
+        "ALTER TABLE node_heartbeats ADD COLUMN clock_untold BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE node_heartbeats ADD COLUMN raise_audited_at BIGINT",
+        "ALTER TABLE node_heartbeats ADD COLUMN raises_untold BIGINT NOT NULL DEFAULT 0",
     ]
 }

@@ -14,14 +14,18 @@ extension ControlPlane {
         let (difference, overflow) = beat.clockMilliseconds.subtractingReportingOverflow(call.milliseconds)
         let offset = overflow ? (beat.clockMilliseconds < 0 ? Int64.min : Int64.max) : difference
         try record(beat, offset: offset, caller, call)
+        var report = HeartbeatReport(
+            clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
+        if (caller.clockOffset.map(isSkewed) ?? false) != report.isSkewed { report.clockChange = report.isSkewed }
         if caller.health != .online { try noteOnline(caller, call) }
         var recordSequence: Int64?
         if let record = beat.record { recordSequence = try keep(record, of: caller, call) }
-        let version = try raiseVersion(beat, caller, call)
+        (report.version, report.raise) = try raiseVersion(beat, caller, call)
+        try auditReports(report, caller, call)
         call.heardFrom = caller.key
         return call.reply(
             ControlAPI.HeartbeatReply(
-                snapshotVersion: version, clockMilliseconds: call.milliseconds,
+                snapshotVersion: report.version, clockMilliseconds: call.milliseconds,
                 intervalSeconds: settings.heartbeatInterval.components.seconds, recordSequence: recordSequence))
     }
 
@@ -29,12 +33,6 @@ extension ControlPlane {
 
     private func record(_ beat: ControlAPI.Heartbeat, offset: Int64, _ caller: NodeCaller, _ call: Call) throws {
         let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
-        let wasSkewed = caller.clockOffset.map(isSkewed) ?? false
-        if wasSkewed != isSkewed(offset) {
-            call.audit(
-                caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)",
-                wasSkewed ? "its clock is right again" : "its clock is \(offset / 1000) s off")
-        }
         // In a ring of slots, the newest overwrites the oldest.
         let period = max(1, settings.heartbeatHistoryInterval.milliseconds)
         let slot = call.milliseconds / period
@@ -88,9 +86,13 @@ extension ControlPlane {
     /// A node that has applied a snapshot that is not recorded here (the database was restored) would refuse those that
     /// we make: older ones, and such as don't follow from its own. So go on above both versions, with one number left
     /// out: the next snapshot follows from none. Bounded, so that a node can't exhaust its own count.
-    private func raiseVersion(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call) throws -> Int64 {
+    ///
+    /// Returns the version that stands, and what was done for the audit.
+    private func raiseVersion(
+        _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
+    ) throws -> (version: Int64, raise: String?) {
         guard try hasForeignSnapshot(beat, caller, call), !planted(.versionNotRaised) else {
-            return caller.snapshotVersion
+            return (caller.snapshotVersion, nil)
         }
         guard beat.appliedVersion - caller.snapshotVersion <= 1_000_000 else {
             throw Problem(.malformedRequest, "appliedVersion: \(beat.appliedVersion) was never issued")
@@ -100,11 +102,11 @@ extension ControlPlane {
             "UPDATE snapshots SET version = $1, dirty = 2, payload_hash = NULL WHERE cluster_id = $2 AND node_id = $3",
             [.integer(raised), .id(caller.key.cluster), .id(caller.key.node)])
         call.snapshotsDirty = true
-        call.audit(
-            caller.key.cluster, actor: Actor.control, .snapshotRaised, subject: "node \(caller.key.node)",
+        return (
+            raised,
             "from \(caller.snapshotVersion) to \(raised): the node has applied \(beat.appliedVersion), "
-                + (beat.appliedVersion > caller.snapshotVersion ? "which is newer" : "another of that number"))
-        return raised
+                + (beat.appliedVersion > caller.snapshotVersion ? "which is newer" : "another of that number")
+        )
     }
 
     /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
@@ -207,14 +209,30 @@ extension ControlPlane {
                         WHERE cluster_id = $1 AND node_id = $2 AND health = 'online'
                         """, [.id(key.cluster), .id(key.node)])
                     guard changed > 0 else { continue }
+                    let backlog = try tellBacklog(of: key, transaction, now.wall.milliseconds)
                     audits.append(
                         PendingAudit(
                             cluster: cluster, actor: Actor.control, event: .healthChanged, subject: "node \(key.node)",
-                            detail: "online → offline: \(settings.missedHeartbeats) heartbeats missing"))
+                            detail: "online → offline: \(settings.missedHeartbeats) heartbeats missing"
+                                + (backlog.map { " (\($0))" } ?? "")))
                 }
                 try append(audits, to: cluster, transaction, now.wall.milliseconds)
             }
         }
         counters.nodesMarkedOffline += UInt64(nodes.count)
+    }
+
+    /// What was counted of a node's reports, which falls silent before it was due.
+    private func tellBacklog(
+        of key: NodeKey, _ transaction: any Transaction, _ milliseconds: Int64
+    ) throws -> String? {
+        let row = try transaction.first(
+            "SELECT \(ReportAudits.columns) FROM node_heartbeats h WHERE h.cluster_id = $1 AND h.node_id = $2",
+            [.id(key.cluster), .id(key.node)])
+        guard var audits = try row.map(ReportAudits.init), let backlog = audits.backlog else { return nil }
+        if audits.clock.untold > 0 { audits.clock = ReportAudit(lastAt: milliseconds) }
+        if audits.raises.untold > 0 { audits.raises = ReportAudit(lastAt: milliseconds) }
+        try audits.save(key, transaction)
+        return backlog
     }
 }
