@@ -30,7 +30,7 @@ public struct ControlEnvironment {
 /// It keeps nothing between calls but its keys and counters, so a new one over the same store and vault goes on where
 /// another stopped. `ControlService` adds what lives in memory: parked requests and timers.
 public final class ControlPlane {
-    let store: any Store
+    let store: WatchedStore
     let certificates: any CertificateProvider
     let cryptography: any Cryptography
     let random: any RandomSource
@@ -49,7 +49,7 @@ public final class ControlPlane {
     /// Makes the vault's master secret on first use.
     public init(_ environment: ControlEnvironment, settings: ControlSettings) throws {
         precondition(settings.certificateLifetime >= ControlSettings.shortestCertificateLifetime)
-        store = environment.store
+        store = WatchedStore(environment.store)
         certificates = environment.certificates
         cryptography = environment.cryptography
         random = environment.random
@@ -74,7 +74,7 @@ public final class ControlPlane {
         do {
             handled = try run(request, now: now, parkedUntil: parkedUntil)
         } catch let error as UnknownOutcome {
-            note(StoreError.unknownOutcome("the commit was not answered"))
+            note(StoreError.unknownOutcome(error.why))
             // It may have taken place: whoever waits looks again, in a transaction that finds out.
             handled = error.handled
         } catch let problem as Problem {
@@ -109,6 +109,7 @@ public final class ControlPlane {
         for name in route.parameters where request.http.query.count(where: { $0.name == name }) > 1 {
             throw Problem(.malformedRequest, "the query parameter “\(name)” stands twice; which one is meant?")
         }
+        if let reply = Self.livenessReply(to: request.http, busyFor: .zero) { return Handled(outcome: .reply(reply)) }
         // Randomness is drawn outside: a transaction that runs again must write the same.
         let entropy = random.bytes(32)
         var given: Handled?
@@ -118,13 +119,15 @@ public final class ControlPlane {
             if planted(.replyDespiteFailedCommit), let given { return given }
             guard var handled = given else { throw StoreError.unknownOutcome(why) }
             handled.outcome = .reply(Self.problem(for: .unknownOutcome(why)).reply)
-            throw UnknownOutcome(handled: handled)
+            throw UnknownOutcome(handled: handled, why: why)
         }
     }
 
     /// The transaction did everything but learn whether it took place. The reply says so; the rest is what to look at.
     private struct UnknownOutcome: Error {
         var handled: Handled
+        /// The store's reason, for the log.
+        var why: String
     }
 
     /// One request in one transaction. `given` hears of each run's end, before the commit.
@@ -155,11 +158,6 @@ public final class ControlPlane {
         case .corrupt, .statement, .constraint:
             Problem(.internalError, "the control plane's records could not be read or changed")
         }
-    }
-
-    func showHealth(_ call: Call) throws -> Outcome {
-        _ = try call.transaction.query("SELECT 1 AS one", [])
-        return call.reply(ControlAPI.Health(status: "ok"))
     }
 }
 

@@ -13,6 +13,7 @@ enum ControlSchema {
         Migration(version: 4, name: "snapshots and peer records", statements: snapshots),
         Migration(version: 5, name: "peers by node", statements: peersByNode),
         Migration(version: 6, name: "audits of what nodes report", statements: reportAudits),
+        Migration(version: 7, name: "write probes", statements: writeProbes),
     ]
 
     private static let clusters = [
@@ -242,5 +243,10 @@ enum ControlSchema {
         "ALTER TABLE node_heartbeats ADD COLUMN clock_untold BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE node_heartbeats ADD COLUMN raise_audited_at BIGINT",
         "ALTER TABLE node_heartbeats ADD COLUMN raises_untold BIGINT NOT NULL DEFAULT 0",
+    ]
+
+    /// One row, which the control plane writes to find out whether it can.
+    private static let writeProbes = [
+        "CREATE TABLE write_probes (id BIGINT NOT NULL PRIMARY KEY, probed_at BIGINT NOT NULL)"
     ]
 }

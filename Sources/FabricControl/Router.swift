@@ -84,6 +84,8 @@ extension ControlPlane {
     /// Every call of the control API; `docs/control-api.md` describes them in this order.
     static let router = Router([
         Route(.get, "v1/health", .anyone) { try $0.showHealth($1) },
+        // Answered without a transaction.
+        Route(.get, "v1/health/live", .anyone) { $1.reply(ControlPlane.healthy) },
 
         Route(.post, "v1/clusters", .operators) { try $0.createCluster($1) },
         Route(.get, "v1/clusters", .operators, parameters: paging) { try $0.listClusters($1) },

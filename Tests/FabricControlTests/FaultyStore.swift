@@ -5,6 +5,10 @@ final class FaultyStore: Store {
     enum Fault { case none, unavailable, unknownButCommitted, unknownAndLost }
 
     private let base: any Store
+    /// Transactions that write something fail, as on a full disk.
+    var isFull = false
+    /// Transactions that wrote, or tried to.
+    private(set) var writes = 0
     /// Of the next transaction; then none.
     var next = Fault.none
     /// Every transaction that can is run twice, its first run rolled back: a conflict.
@@ -27,8 +31,27 @@ final class FaultyStore: Store {
             } catch is Abort {}
         }
         if fault == .unknownAndLost { throw StoreError.unknownOutcome("the test wants it") }
-        let result = try base.transaction(body)
+        let result = try base.transaction { transaction in
+            let counted = CountedTransaction(transaction)
+            let result = try body(counted)
+            if counted.hasWritten { writes += 1 }
+            if isFull, counted.hasWritten { throw StoreError.unavailable("the disk is full") }
+            return result
+        }
         if fault == .unknownButCommitted { throw StoreError.unknownOutcome("the test wants it") }
         return result
+    }
+}
+
+private final class CountedTransaction: Transaction {
+    private let base: any Transaction
+    private(set) var hasWritten = false
+
+    init(_ base: any Transaction) { self.base = base }
+
+    func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] { try base.query(sql, arguments) }
+    func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
+        hasWritten = true
+        return try base.execute(sql, arguments)
     }
 }

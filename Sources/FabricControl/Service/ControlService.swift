@@ -36,6 +36,7 @@ public final class ControlService: Component {
         case silenceSweep = "look for nodes that fell silent"
         case refreshCheck = "look for snapshots to refresh"
         case startRetry = "begin again after a store error"
+        case writeProbe = "see whether records can be written again"
         public var description: String { rawValue }
     }
 
@@ -52,7 +53,11 @@ public final class ControlService: Component {
     private var flushAt: Instant?
     private var sweepAt: Instant?
     private var refreshAt: Instant?
+    private var probeAt: Instant?
 
+    /// While records can't be written, one write is tried after this much time: somebody may have made room, and nobody may
+    /// ask for a change that would show it.
+    public static let probePause = Duration.seconds(5)
     /// After a store error, timers try again after this.
     public static let retryDelay = Duration.seconds(1)
 
@@ -65,6 +70,7 @@ public final class ControlService: Component {
             apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
         case .disconnected(let id): _ = parked.remove(id)
         }
+        planProbe(now)
     }
 
     public func handleDeadline(now: Now, into actions: inout [Action]) {
@@ -77,12 +83,14 @@ public final class ControlService: Component {
         }
         if let sweepAt, sweepAt <= instant { sweep(now) }
         if let refreshAt, refreshAt <= instant { checkRefresh(now) }
+        if let probeAt, probeAt <= instant { probe(now) }
+        planProbe(now)
     }
 
     public func nextDeadline() -> Deadline<DeadlineReason>? {
         let candidates: [(Instant?, DeadlineReason)] = [
             (startAt, .startRetry), (flushAt, .snapshotFlush), (parked.nextDeadline, .parkExpiry),
-            (sweepAt, .silenceSweep), (refreshAt, .refreshCheck),
+            (sweepAt, .silenceSweep), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
         ]
         return candidates.reduce(nil) { earliest, candidate in
             .earlier(earliest, candidate.0.map { Deadline($0, candidate.1) })
@@ -206,5 +214,18 @@ extension ControlService {
             plane.note(error)
             refreshAt = now.monotonic + Self.retryDelay
         }
+    }
+
+    private func planProbe(_ now: Now) {
+        if plane.writeFailure == nil {
+            probeAt = nil
+        } else if probeAt == nil {
+            probeAt = now.monotonic + Self.probePause
+        }
+    }
+
+    private func probe(_ now: Now) {
+        probeAt = nil
+        do { try plane.probeWriting(now: now.wall) } catch { plane.note(error) }
     }
 }

@@ -55,9 +55,13 @@ extension ControlPlane {
 }
 
 /// Snapshots were made, or were not: the commit was not answered.
-struct UnknownFlush: Error {
+struct UnknownFlush: Error, CustomStringConvertible {
     /// Whose may have changed. Sorted, each once.
     var touched: [Topic]
+    /// The store's.
+    var reason: StoreError
+
+    var description: String { reason.description }
 }
 
 /// One audience's work in a flush.
@@ -76,8 +80,9 @@ extension ControlPlane {
         var attempted: [Topic] = []
         do {
             return try flush(&attempted, now: now)
-        } catch StoreError.unknownOutcome {
-            throw UnknownFlush(touched: attempted)
+        } catch let error as StoreError {
+            guard case .unknownOutcome = error else { throw error }
+            throw UnknownFlush(touched: attempted, reason: error)
         }
     }
 
