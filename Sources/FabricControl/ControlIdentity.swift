@@ -13,9 +13,11 @@ public struct ControlIdentity: Hashable, Sendable {
     public var serverSeed: [UInt8]
     public var serverValidity: Range<WallTime>
 
-    static let rootName = "server-root-certificate"
+    public static let rootName = "server-root-certificate"
     /// What the vault holds once there is an identity; without one of them another control plane would come about.
-    public static let vaultNames = [ControlKeys.masterName, rootName]
+    public static let vaultNames = [masterName, rootName]
+    public static let masterName = ControlKeys.masterName
+    public static let masterBytes = ControlKeys.masterBytes
     static let rootLifetime = Duration.seconds(20 * 365 * 86_400)
     static let serverLifetime = Duration.seconds(90 * 86_400)
     static let backdating = Duration.seconds(86_400)

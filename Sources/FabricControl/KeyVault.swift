@@ -29,15 +29,18 @@ package struct ControlKeys {
     private let cryptography: any Cryptography
 
     static let masterName = "master-secret"
+    static let masterBytes = 32
 
     /// Makes the master secret on first use.
     package init(vault: any KeyVault, cryptography: any Cryptography, random: any RandomSource) throws(KeyVaultError) {
         self.cryptography = cryptography
         if let stored = try vault.read(Self.masterName) {
-            guard stored.count == 32 else { throw KeyVaultError("the master secret has \(stored.count) bytes, not 32") }
+            guard stored.count == Self.masterBytes else {
+                throw KeyVaultError("the master secret has \(stored.count) bytes, not \(Self.masterBytes)")
+            }
             master = stored
         } else {
-            master = random.bytes(32)
+            master = random.bytes(Self.masterBytes)
             try vault.write(Self.masterName, master)
         }
     }

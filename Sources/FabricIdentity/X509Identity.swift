@@ -102,6 +102,12 @@ public final class X509Identity: CertificateProvider {
         try validator.parse(certificate).facts()
     }
 
+    /// What `makeRoot` made: every byte as it was, for its signature is its own.
+    public func verifyRoot(_ certificate: [UInt8]) throws(CertificateError) {
+        let root = try validator.parse(certificate)
+        guard root.structure.verify(publicKey: root.publicKey) else { throw .badSignature }
+    }
+
     /// Refuses to sign what no verifier would accept. Whether the issuer is valid in time is judged when chains are.
     private func checkedIssuer(
         _ der: [UInt8], seed: [UInt8], authoritiesBelow: Int

@@ -59,4 +59,71 @@ struct ControlInstallationTests {
         try FileManager.default.moveItem(atPath: state + "/away", toPath: state + "/db")
         _ = try host(ControlInstallation.open(state))
     }
+
+    private func refusal() throws -> String {
+        let error = #expect(throws: ControlInstallationError.self) { _ = try host(ControlInstallation.open(state)) }
+        return "\(try #require(error))"
+    }
+
+    private func change(_ file: String, _ change: (inout Data) -> Void) throws {
+        var contents = try Data(contentsOf: URL(filePath: file))
+        change(&contents)
+        // In place: it stays the user's alone.
+        let handle = try FileHandle(forWritingTo: URL(filePath: file))
+        try handle.truncate(atOffset: 0)
+        try handle.write(contentsOf: contents)
+        try handle.close()
+    }
+
+    @Test func `a key that is damaged in any byte is told with its path and the mend`() throws {
+        defer { remove() }
+        try make()
+        let root = state + "/keys/server-root-certificate"
+        let whole = try Data(contentsOf: URL(filePath: root))
+        for index in whole.indices {
+            try change(root) { $0[index] ^= 1 }
+            #expect(try refusal().hasPrefix("\(root) is damaged, "), "byte \(index)")
+            try change(root) { $0 = whole }
+        }
+        for contents in [Data(), Data("-----BEGIN CERTIFICATE-----".utf8), whole.dropLast()] {
+            try change(root) { $0 = contents }
+            #expect(try refusal().contains("put it back from a backup"))
+        }
+        try change(root) { $0 = whole }
+        for name in ["master-secret", "admin-token-hash"] {
+            let file = state + "/keys/" + name
+            try change(file) { $0.removeLast() }
+            #expect(try refusal().hasPrefix("\(file) is damaged, it has 31 bytes, not 32: put it back"))
+            try change(file) { $0.append(1) }
+        }
+        // Nothing tells that 32 bytes are others, but what was made from them.
+        try change(state + "/keys/master-secret") { $0[7] ^= 1 }
+        #expect(try refusal().contains("master-secret and server-root-certificate don't belong together"))
+    }
+
+    @Test func `a database that is damaged is told with its path and the mend, and left as it is`() throws {
+        defer { remove() }
+        try make()
+        // Opened again, the log has been copied into the database, and has nothing to repair it with.
+        _ = try host(ControlInstallation.open(state))
+        let file = state + "/db/control.sqlite"
+        let whole = try Data(contentsOf: URL(filePath: file))
+        func expectRefusal(_ damage: (inout Data) -> Void) throws {
+            try change(file) { contents in
+                contents = whole
+                damage(&contents)
+            }
+            let damaged = try Data(contentsOf: URL(filePath: file))
+            let text = try refusal()
+            #expect(text.hasPrefix("\(file) is damaged, "), "\(text)")
+            #expect(text.contains("put \(state)/db back from a backup"), "\(text)")
+            #expect(try Data(contentsOf: URL(filePath: file)) == damaged)
+        }
+        try expectRefusal { $0 = Data("It was a dark and stormy night.\n".utf8) }
+        try expectRefusal { $0.replaceSubrange(0..<16, with: Data(repeating: 0, count: 16)) }
+        try expectRefusal { $0.replaceSubrange(4096..<8192, with: Data(repeating: 0xA5, count: 4096)) }
+        try expectRefusal { $0.removeLast(5000) }
+        try change(file) { $0 = whole }
+        _ = try host(ControlInstallation.open(state))
+    }
 }

@@ -1,4 +1,4 @@
-internal import FabricCore
+public import FabricCore
 internal import FabricWire
 
 extension ControlPlane {
@@ -77,23 +77,50 @@ extension ControlPlane {
         return metadata
     }
 
-    /// A certificate under it is made and thrown away: that shows at once that it is a CA, that it is for our key and
-    /// the cluster's trust domain, and that it chains to the root.
-    private func verifyIssuing(_ certificate: [UInt8], for row: ClusterRow, at time: WallTime) throws {
-        let seed = keys.issuingSeed(salt: row.keySalt)
+    private func verifyIssuing(_ certificate: [UInt8], for row: ClusterRow, at time: WallTime) throws(Problem) {
         do throws(CertificateError) {
-            let facts = try certificates.inspect(certificate)
-            guard let own = try? cryptography.ed25519PublicKey(seed: seed), facts.publicKey == own else {
-                throw CertificateError.violates("it is not for this control plane's issuing key")
-            }
-            let spiffeID = "\(FabricIdentifier.authority(row.id))/node/probe"
-            let probe = try certificates.issueLeaf(
-                issuer: certificate, issuerSeed: seed, publicKey: own, spiffeID: spiffeID, dnsNames: [],
-                serial: Serial.make([UInt8](repeating: 1, count: 16)),
-                validity: time - .seconds(60)..<time + .seconds(60))
-            _ = try certificates.validate(chain: [probe, certificate], roots: [row.rootCertificate], time: time)
+            try checkIssuing(certificate, for: row, at: time)
         } catch {
             throw Problem(.requestUnacceptable, "issuingCertificate: \(error)")
         }
     }
+
+    /// A certificate under it is made and thrown away: that shows at once that it is a CA, that it is for our key and
+    /// the cluster's trust domain, and that it chains to the root.
+    private func checkIssuing(
+        _ certificate: [UInt8], for row: ClusterRow, at time: WallTime
+    ) throws(CertificateError) {
+        let seed = keys.issuingSeed(salt: row.keySalt)
+        let facts = try certificates.inspect(certificate)
+        guard let own = try? cryptography.ed25519PublicKey(seed: seed), facts.publicKey == own else {
+            throw CertificateError.violates("it is not for this control plane's issuing key")
+        }
+        let spiffeID = "\(FabricIdentifier.authority(row.id))/node/probe"
+        let probe = try certificates.issueLeaf(
+            issuer: certificate, issuerSeed: seed, publicKey: own, spiffeID: spiffeID, dnsNames: [],
+            serial: Serial.make([UInt8](repeating: 1, count: 16)), validity: time - .seconds(60)..<time + .seconds(60))
+        _ = try certificates.validate(chain: [probe, certificate], roots: [row.rootCertificate], time: time)
+    }
+
+    /// The active clusters whose issuing certificate, as recorded, serves no more: it or the root is damaged or has expired, or
+    /// keys and records are not of one control plane. Their nodes can't be given certificates.
+    public func unusableIssuers(now: WallTime) throws -> [UnusableIssuer] {
+        let rows = try store.transaction { transaction in
+            try transaction.query("SELECT \(ClusterRow.columns) FROM clusters ORDER BY id", []).map(ClusterRow.init)
+        }
+        return rows.compactMap { row in
+            guard let issuing = row.issuingCertificate else { return nil }
+            do throws(CertificateError) {
+                try checkIssuing(issuing, for: row, at: now)
+                return nil
+            } catch {
+                return UnusableIssuer(cluster: row.id, reason: error)
+            }
+        }
+    }
+}
+
+public struct UnusableIssuer: Hashable, Sendable {
+    public var cluster: ClusterID
+    public var reason: CertificateError
 }

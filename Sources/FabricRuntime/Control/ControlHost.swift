@@ -48,9 +48,10 @@ public final class ControlHost {
     private let settings: ControlHostSettings
     private let logger: Logger
     private let loop: EventLoop
-    private let closeStore: () -> Void
+    private let database: Database
     private let service: ControlService
     private let roots = ClientRoots()
+    private let turns = TurnWatch()
     private let network = HTTPLoop()
     private var server: HTTPSServer?
     private var serverCertificateEnds: WallTime
@@ -79,34 +80,67 @@ public final class ControlHost {
         let identity = try installation.makeIdentity(names: settings.names, now: now.wall)
         pin = identity.pin
         serverCertificateEnds = identity.serverValidity.upperBound
-        let store: any Store
-        (store, closeStore) = try Self.openStore(settings.database, installation)
+        let opened = try Self.openDatabase(settings.database, installation)
+        database = opened
         let plane = try ControlPlane(
             ControlEnvironment(
-                store: store, vault: installation.vault, certificates: X509Identity(),
+                store: opened.store, vault: installation.vault, certificates: X509Identity(),
                 cryptography: SystemCryptography(), random: KernelRandom(), controlPin: identity.pin),
             settings: settings.control)
-        try plane.prepare(now: now.wall)
+        var unusable: [UnusableIssuer] = []
+        let known = roots
+        try opened.explaining {
+            try plane.prepare(now: now.wall)
+            known.update(try plane.clusterRoots())
+            unusable = try plane.unusableIssuers(now: now.wall)
+        }
         if case .sqlite = settings.database { try installation.noteDatabase() }
-        roots.update(try plane.clusterRoots())
+        for issuer in unusable {
+            logger.error(
+                "a cluster's nodes can't be given certificates: renew its issuing certificate, or put keys and database back from one backup",
+                metadata: [
+                    "cluster": "\(issuer.cluster)", "error": "\(issuer.reason)", "database": "\(opened.name)",
+                    "keys": "\(installation.path)/keys",
+                ])
+        }
         service = ControlService(plane)
         certificateCheckAt = now.monotonic + Self.certificateCheck
         server = try listen(identity)
     }
 
-    private static func openStore(
+    /// The store, and what its kind can do beside.
+    private struct Database {
+        var store: any Store
+        /// For the log.
+        var name: String
+        var close: () -> Void
+        /// Runs what may find the database unfit, and says then which it is and the mend.
+        var explaining: (() throws -> Void) throws -> Void = { try $0() }
+        /// Whoever waits for the store hurries once the descriptor is readable.
+        var watch: (_ interrupt: Int32?) -> Void = { _ in }
+        /// From here on nothing waits long for the store.
+        var windDown: () -> Void = {}
+    }
+
+    private static func openDatabase(
         _ database: ControlDatabase, _ installation: ControlInstallation
-    ) throws -> (store: any Store, close: () -> Void) {
+    ) throws -> Database {
         switch database {
         case .sqlite:
             try installation.checkDatabase()
-            let store = try SQLiteStore(
-                disk: DirectoryDisk(path: installation.path + "/db"), name: ControlInstallation.databaseName,
-                random: KernelRandom())
-            return (store, store.close)
+            let store = try installation.withDatabase {
+                try SQLiteStore(
+                    disk: DirectoryDisk(path: installation.path + "/db"), name: ControlInstallation.databaseName,
+                    random: KernelRandom())
+            }
+            return Database(
+                store: store, name: installation.databaseFile, close: store.close,
+                explaining: installation.withDatabase)
         case .postgres(let address):
             let store = try PostgresStore(address: address, random: KernelRandom())
-            return (store, store.close)
+            return Database(
+                store: store, name: "PostgreSQL", close: store.close, watch: store.watch(interrupt:),
+                windDown: store.windDown)
         }
     }
 
@@ -127,29 +161,37 @@ public final class ControlHost {
         }
         loop.onDeadline = { [unowned self] in
             let now = LinuxClock.now()
+            turns.begin(now.monotonic)
             service.handleDeadline(now: now, into: &actions)
             if certificateCheckAt <= now.monotonic { checkCertificate(now) }
             settle()
         }
+        // A server that hangs must not keep the process from ending.
+        database.watch(loop.signalDescriptor)
+        defer { database.watch(nil) }
         feed(.started)
         try loop.run()
         network.shutdown()
-        closeStore()
+        database.close()
     }
 
     private func listen(_ identity: ControlIdentity) throws -> HTTPSServer {
         let mailbox = loop.mailbox
         let host = Unowned(self)
         // What a full mailbox drops, the server answers itself when the request's time is up.
+        var handlers = HTTPServerHandlers(
+            onRequest: { request in mailbox.post { host.value.take(request) } },
+            onClosed: { id in
+                mailbox.post { host.value.feed(.disconnected(ControlService.RequestID(id.number))) }
+            })
+        // Not by the loop: that may wait for a store, and is alive for all that.
+        handlers.replyAtOnce = { [turns] request in
+            ControlPlane.livenessReply(to: request.request, busyFor: turns.busyFor(LinuxClock.now().monotonic))
+        }
         return try HTTPSServer(
             loop: network, bind: settings.listen,
             identity: TLSIdentity(chain: identity.chain, seed: identity.serverSeed), verifyClient: roots.verifier,
-            limits: HTTPServerLimits(), logger: logger,
-            handlers: HTTPServerHandlers(
-                onRequest: { request in mailbox.post { host.value.take(request) } },
-                onClosed: { id in
-                    mailbox.post { host.value.feed(.disconnected(ControlService.RequestID(id.number))) }
-                }))
+            limits: HTTPServerLimits(), logger: logger, handlers: handlers)
     }
 
     private func take(_ request: ServerRequest) {
@@ -161,7 +203,9 @@ public final class ControlHost {
     }
 
     private func feed(_ event: ControlService.Event) {
-        service.handle(event, now: LinuxClock.now(), into: &actions)
+        let now = LinuxClock.now()
+        turns.begin(now.monotonic)
+        service.handle(event, now: now, into: &actions)
         settle()
     }
 
@@ -170,6 +214,7 @@ public final class ControlHost {
         for action in actions { perform(action) }
         actions.removeAll(keepingCapacity: true)
         logStoreErrors()
+        turns.end()
         let deadline = service.nextDeadline()?.instant
         loop.setDeadline(min(deadline ?? .distantFuture, certificateCheckAt))
     }
@@ -181,7 +226,9 @@ public final class ControlHost {
         if let storeErrorsLoggedAt, now - storeErrorsLoggedAt < Self.storeErrorPause { return }
         logger.error(
             "records could not be read or written; who asked is told to ask again",
-            metadata: ["error": "\(error)", "requests": "\(failures - loggedStoreErrors)"])
+            metadata: [
+                "error": "\(error)", "requests": "\(failures - loggedStoreErrors)", "database": "\(database.name)",
+            ])
         loggedStoreErrors = failures
         storeErrorsLoggedAt = now
     }
@@ -221,6 +268,7 @@ public final class ControlHost {
     private func stop() {
         guard !isStopping else { return loop.stop() }
         isStopping = true
+        database.windDown()
         let mailbox = loop.mailbox
         let host = Unowned(self)
         server?.shutdown(answerWithin: Self.drainTime) { mailbox.post { host.value.loop.stop() } }

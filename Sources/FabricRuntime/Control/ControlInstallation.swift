@@ -40,28 +40,9 @@ public struct ControlInstallation {
                 "\(path)/keys/\(name) is missing: put it back from a backup. A new one would make another control plane, "
                     + "which no node and no operator knows")
         }
+        try installation.checkWritable()
+        try installation.checkKeys()
         return installation
-    }
-
-    // MARK: The database
-
-    /// Says that there is a database, once it has been opened.
-    private static let databaseMark = "has-database"
-
-    /// Throws when the database that this control plane had is gone: an empty one would forget every cluster and node.
-    func checkDatabase() throws {
-        guard try vault.read(Self.databaseMark) != nil else { return }
-        let file = "\(path)/db/\(Self.databaseName)"
-        var facts = stat()
-        guard stat(file, &facts) == 0, facts.st_size > 0 else {
-            throw ControlInstallationError(
-                "\(file) is missing or empty: put it back from a backup. To begin anew, make another state with "
-                    + "“rap-control init”")
-        }
-    }
-
-    func noteDatabase() throws {
-        if try vault.read(Self.databaseMark) == nil { try vault.write(Self.databaseMark, [1]) }
     }
 
     /// Makes keys and an operators' token. The token goes to the operator's file alone; here stays its hash.
@@ -91,16 +72,22 @@ public struct ControlInstallation {
             throw ControlInstallationError("\(path) was not initialised to its end: run rap-control init again")
         }
         guard hash.count == 32 else {
-            throw ControlInstallationError("\(path)/keys/\(Self.tokenHashName) has \(hash.count) bytes, not 32")
+            throw damaged(Self.tokenHashName, "it has \(hash.count) bytes, not 32")
         }
         return hash
     }
 
     /// A fresh server certificate under the same root.
     func makeIdentity(names: [String], now: WallTime) throws -> ControlIdentity {
-        try ControlIdentity(
-            vault: vault, certificates: X509Identity(), cryptography: SystemCryptography(), random: KernelRandom(),
-            dnsNames: names, now: now)
+        do {
+            return try ControlIdentity(
+                vault: vault, certificates: X509Identity(), cryptography: SystemCryptography(), random: KernelRandom(),
+                dnsNames: names, now: now)
+        } catch CertificateError.unsupportedKey {
+            throw ControlInstallationError(
+                "\(path)/keys: \(ControlIdentity.masterName) and \(ControlIdentity.rootName) don't belong together: put "
+                    + "both back from the same backup")
+        }
     }
 }
 

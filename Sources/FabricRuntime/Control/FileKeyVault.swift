@@ -22,7 +22,7 @@ final class FileKeyVault: KeyVault {
         do throws(DiskError) {
             try directory.write(name, secret)
         } catch {
-            throw KeyVaultError("\(directory.path)/\(name) can't be written: \(error)")
+            throw KeyVaultError("\(directory.path)/\(name) can't be written: \(error.words)")
         }
     }
 }

@@ -94,5 +94,13 @@ public enum SecretFile {
 public struct SecretFileError: Error, Hashable, Sendable, CustomStringConvertible {
     public var description: String
     init(_ description: String) { self.description = description }
-    init(_ path: String, code: Int32) { description = "\(path): \(String(cString: strerror(code)))" }
+    init(_ path: String, code: Int32) {
+        let mend =
+            switch code {
+            case EROFS: "; mount its file system writable, or name another place"
+            case ENOSPC, EDQUOT: "; make room"
+            default: ""
+            }
+        description = "\(path): \(String(cString: strerror(code)))\(mend)"
+    }
 }

@@ -36,6 +36,8 @@ public struct HTTPServerHandlers: Sendable {
     public var onRequest: @Sendable (ServerRequest) -> Void
     /// The request has lost its connection, or the server has answered in the host's place: drop what is parked for it.
     public var onClosed: @Sendable (RequestID) -> Void
+    /// Asked first: a reply that can be given without waiting for anything. `onRequest` does not hear of such a request.
+    public var replyAtOnce: @Sendable (ServerRequest) -> HTTPReply? = { _ in nil }
 
     public init(
         onRequest: @escaping @Sendable (ServerRequest) -> Void, onClosed: @escaping @Sendable (RequestID) -> Void
@@ -234,6 +236,7 @@ extension HTTPSServer {
     func requestCame(_ request: ServerRequest, on connection: ServerConnection) {
         waiting[request.id] = connection
         count { $0.requests += 1 }
+        if let reply = handlers.replyAtOnce(request) { return self.reply(request.id, reply) }
         handlers.onRequest(request)
     }
 
