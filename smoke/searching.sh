@@ -92,7 +92,7 @@ expect 2 "$sim" run live.yaml --swarm-seed 1
 says "live.yaml:2"
 
 # ---------------------------------------------------------------- the corpus
-quick=(--seeds 1..4 --check-every 0 --quiet)
+quick=(--seeds 1..4 --jobs 1 --check-every 0 --quiet)
 expect 0 "$sim" swarm "$file" "${quick[@]}" --corpus kept
 program=$(sha256sum "$sim" | cut -c 1-12)
 grep -qF "\"program\":\"$program\"" kept/two-roads.progress || fail "the progress does not name the program"
@@ -126,6 +126,15 @@ flock 9
 expect 2 "$sim" swarm "$file" "${quick[@]}" --corpus kept
 says "another swarm works on this corpus"
 exec 9>&-
+
+# A build that takes the program's place in the midst of a swarm does not get into it.
+cp "$sim" mine
+./mine swarm plain.yaml --seeds 1..6 --jobs 1 --check-every 0 --quiet --corpus rebuilt >output 2>&1 </dev/null &
+swarm=$!
+while [ "$(cat rebuilt/two-roads.progress 2>/dev/null | wc -l)" -lt 3 ] && kill -0 $swarm 2>/dev/null; do sleep 0.1; done
+rm mine
+wait $swarm || fail "a swarm whose program was replaced"
+[ "$(wc -l <rebuilt/two-roads.progress)" -eq 7 ] || fail "a swarm whose program was replaced is not whole"
 
 # ---------------------------------------------------------------- endings
 # Each run may use one second of the processor; the kernel ends it then.

@@ -136,7 +136,8 @@ final class ChildPool {
         let envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let code = posix_spawn(&pid, program, &actions, &attributes, argv, envp)
+        // The very program that runs now, also when its file has been replaced by another build since.
+        let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, envp)
         for end in ends { close(end[1]) }
         guard code == 0 else {
             for end in ends { close(end[0]) }
