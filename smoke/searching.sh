@@ -131,7 +131,8 @@ exec 9>&-
 cp "$sim" mine
 ./mine swarm plain.yaml --seeds 1..6 --jobs 1 --check-every 0 --quiet --corpus rebuilt >output 2>&1 </dev/null &
 swarm=$!
-while [ "$(cat rebuilt/two-roads.progress 2>/dev/null | wc -l)" -lt 3 ] && kill -0 $swarm 2>/dev/null; do sleep 0.1; done
+lines() { if [ -e "$1" ]; then wc -l <"$1"; else echo 0; fi; }
+while [ "$(lines rebuilt/two-roads.progress)" -lt 3 ] && kill -0 $swarm 2>/dev/null; do sleep 0.1; done
 rm mine
 wait $swarm || fail "a swarm whose program was replaced"
 [ "$(wc -l <rebuilt/two-roads.progress)" -eq 7 ] || fail "a swarm whose program was replaced is not whole"
