@@ -27,7 +27,7 @@ extension DiskError {
     /// What is wrong and the mend, for people.
     public var words: String {
         switch self {
-        case .full: "the disk is full: make room on it"
+        case .full: "the disk is full, or a quota is used up: make room"
         case .notFound: "the directory is gone: put it back, and start the program again"
         case .permission:
             "the file system is read-only, or this user may not write there: mount it writable, or give the directory to the user"

@@ -241,17 +241,6 @@ public final class StateDirectory {
 }
 
 extension DiskError {
-    /// For people: what is wrong, and the mend where there is one.
-    public var words: String {
-        switch self {
-        case .full: "the disk is full, or a quota is used up: make room"
-        case .notFound: "there is no such file or directory"
-        case .permission:
-            "its permissions forbid it, or its file system is mounted read-only: see “ls -l” and “findmnt --target”"
-        case .failed(let code): String(cString: strerror(code))
-        }
-    }
-
     init(errno code: Int32) {
         switch code {
         case ENOSPC, EDQUOT, EFBIG: self = .full

@@ -1,9 +1,9 @@
 import FabricCore
 import FabricScenario
-import FabricTunnel
 import FabricWire
 import Testing
 
+@testable import FabricTunnel
 @testable import Simulator
 
 @Suite struct AttackTests {
@@ -20,12 +20,15 @@ import Testing
         #expect(flooded.worked(at: instant(9_000)) == nil)
     }
 
-    @Test func `a handshake that was refused, or that carries a cookie, is not counted as work`() {
+    @Test func `a handshake that was refused, that waits, or that carries a cookie, is not counted as work`() {
         var datagram = [UInt8](repeating: 0, count: HandshakeOnce.initiationLength)
         let none = TunnelCounters()
-        #expect(datagram.withUnsafeBytes { LoadShed.counts($0, none, none) })
-        datagram[140] = 1
+        var opened = none
+        opened.handshakesOpened = 1
+        #expect(datagram.withUnsafeBytes { LoadShed.counts($0, none, opened) })
         #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, none) })
+        datagram[140] = 1
+        #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, opened) })
     }
 
     @Test func `requests that fail again and again at once are caught, those that wait longer and longer are not`() {
