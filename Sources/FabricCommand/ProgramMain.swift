@@ -28,9 +28,13 @@ extension ParsableCommand {
                 } else {
                     "\(name): \(error)"
                 }
-            let stream = code == .success ? FileHandle.standardOutput : .standardError
-            try? stream.write(contentsOf: Data((text + "\n").utf8))
-            end(code == .success ? 0 : isUsage ? 2 : 1)
+            if code == .success {
+                // Help. Whether it could be written is found out at the end, as for all that is printed.
+                print(text)
+                end(0)
+            }
+            try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+            end(isUsage ? 2 : 1)
         }
     }
 
@@ -44,6 +48,12 @@ extension ParsableCommand {
         }
         Foundation.exit(status)
     }
+}
+
+/// Prints a line for which somebody waits. Where it can't be written the command ends, and `runAsProgram` says why.
+public func printAtOnce(_ line: String) throws {
+    print(line)
+    if fflush(stdout) != 0 { throw ExitCode(1) }
 }
 
 /// A standard stream that was closed: the next file or socket would get its number, and what is printed would go there.

@@ -109,8 +109,7 @@ struct Run: ParsableCommand {
             settings: ControlHostSettings(
                 listen: listen, names: names, control: control, database: postgres.map { .postgres($0) } ?? .sqlite),
             logger: logger)
-        try? FileHandle.standardOutput.write(
-            contentsOf: Data("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))\n".utf8))
+        try printAtOnce("ready: endpoint \(host.endpoint) pin \(Blob(host.pin))")
         try host.run()
     }
 }
