@@ -18,6 +18,31 @@ struct Unwritable: Error, CustomStringConvertible {
     }
 }
 
+/// Which regular file it is, under whatever name.
+struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// Nil when there is no such file, or it is none that keeps what is written to it.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    init?(descriptor: Int32) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    private init?(_ status: stat) {
+        guard status.st_mode & S_IFMT == S_IFREG else { return nil }
+        device = status.st_dev
+        inode = status.st_ino
+    }
+}
+
 /// A file that is written in large pieces. What was there before stays until `begin`.
 final class BufferedFile {
     private let path: String
@@ -25,6 +50,8 @@ final class BufferedFile {
     private let descriptor: Int32
     /// It was made by this program, and is removed when nothing comes of it.
     private let isNew: Bool
+    /// Nil for a device or a pipe.
+    let identity: FileIdentity?
     private var hasBegun = false
     private var buffer: [UInt8] = []
     /// The first failure's number; 0 for none.
@@ -40,13 +67,13 @@ final class BufferedFile {
         self.path = path
         self.mode = mode
         self.descriptor = descriptor
+        identity = FileIdentity(descriptor: descriptor)
     }
 
     /// Empties what was there.
     func begin() {
         hasBegun = true
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+        guard identity != nil else { return }
         // A file that was there before may be open to more people than what it is to hold.
         _ = fchmod(descriptor, mode)
         if ftruncate(descriptor, 0) != 0 { failure = errno }

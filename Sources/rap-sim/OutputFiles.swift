@@ -106,30 +106,33 @@ final class OutputFiles {
     }
 
     /// Opens the files that options name, and empties none. A file that would be overwritten by two, or is one of those
-    /// `besides`, or can't be written, ends the program, and none of the others is left behind. Devices take several.
+    /// `besides`, or can't be written, ends the program, and none of the others is left behind. Files are compared by what
+    /// they are, not by their names; what is no regular file (a device, a pipe) takes several.
     static func open(
         _ named: [(option: String, path: String, mode: mode_t)], besides: [(what: String, path: String)]
     ) throws -> [BufferedFile] {
-        func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
-        var known = besides.map { (file: resolved($0.path), what: $0.what) }
-        for (option, path, _) in named {
-            let file = resolved(path)
-            if file.hasPrefix("/dev/") { continue }
-            if let other = known.first(where: { $0.file == file }) {
-                complain("\(option) \(path) would overwrite \(other.what); name another file")
-                throw ExitCode(2)
-            }
-            known.append((file, "what \(option) writes"))
+        var known = besides.compactMap { other in
+            FileIdentity(path: other.path).map { (file: $0, what: other.what) }
         }
         var files: [BufferedFile] = []
+        func refusal(_ problem: String) -> ExitCode {
+            for file in files { file.discard() }
+            complain(problem)
+            return ExitCode(2)
+        }
         for (option, path, mode) in named {
+            let file: BufferedFile
             do {
-                files.append(try BufferedFile(path, mode: mode))
+                file = try BufferedFile(path, mode: mode)
             } catch {
-                for file in files { file.discard() }
-                complain("\(option) \(error)")
-                throw ExitCode(2)
+                throw refusal("\(option) \(error)")
             }
+            files.append(file)
+            guard let identity = file.identity else { continue }
+            if let other = known.first(where: { $0.file == identity }) {
+                throw refusal("\(option) \(path) would overwrite \(other.what); name another file")
+            }
+            known.append((identity, "what \(option) writes"))
         }
         return files
     }
