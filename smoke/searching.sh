@@ -66,19 +66,39 @@ hash=$(hash_of found)
 grep -qF "\"replay\":\"rap sim run 'two roads.yaml' --swarm-seed $seed --mutant $bug\"" output || fail "--json names another replay"
 grep -qF "rap sim run 'two roads.yaml' --swarm-seed $seed --mutant $bug" report.html || fail "the report names another replay"
 same() { [ "$(hash_of output)" = "$hash" ] || fail "$1 comes to another trace than $hash"; }
-expect 1 "$sim" run "$file" "${which[@]}" --quiet && same run
-expect 1 "$sim" check "$file" "${which[@]}" && same check
+# The same, in the line of the output that begins so.
+same_in() {
+    grep -oE -- "$1.*" output >found || fail "$2 prints no trace hash"
+    [ "$(hash_of found)" = "$hash" ] || fail "$2 comes to another trace than $hash"
+}
+expect 1 "$sim" run "$file" "${which[@]}" --quiet
+same run
+expect 1 "$sim" check "$file" "${which[@]}"
+same check
 expect 0 "$sim" trace "$file" "${which[@]}" --json --limit 1
-grep -oE '"traceHash":"[0-9a-f]{32}"' output >found && cp found output && same trace
+same_in '"traceHash":"[0-9a-f]{32}"' trace
 "$sim" explain-path "$file" left right-1 "${which[@]}" >output 2>&1
-grep '^run ' output >found && cp found output && same explain-path
+same_in '^run ' explain-path
 "$sim" debug "$file" "${which[@]}" >output 2>&1 <<<$'step 500\nback 3\nrun\nwhere' || fail "debug"
-grep '^trace ' output >found && cp found output && same debug
-expect 0 "$sim" shrink "$file" "${which[@]}" --out small.yaml --budget 20s --quiet && grep '^replayed' output >found && cp found output && same shrink
+same_in '^trace ' debug
+expect 0 "$sim" shrink "$file" "${which[@]}" --out small.yaml --budget 20s --quiet
+same_in '^replayed' shrink
 "$sim" explain "$file" "${which[@]}" >drawn.yaml || fail "explain"
-expect 1 "$sim" run drawn.yaml --mutant $bug --quiet && same "what explain prints"
+expect 1 "$sim" run drawn.yaml --mutant $bug --quiet
+same "what explain prints"
 "$sim" run "$file" --swarm-seed "$seed" --quiet >output 2>&1
+[ -n "$(hash_of output)" ] || fail "the run without the planted bug prints no trace hash"
 [ "$(hash_of output)" != "$hash" ] || fail "the planted bug changes nothing, so that nothing was shown"
+# The second process of a check has its heap laid out in another way, huge pages or not.
+cat >spy <<EOF
+#!/usr/bin/env bash
+echo "\$GLIBC_TUNABLES" >tunables
+exec "$sim" "\$@"
+EOF
+chmod +x spy
+expect 1 "$sim" check "$file" "${which[@]}" --against ./spy
+same "check with another heap"
+grep -qx 'glibc.malloc.hugetlb=0' tunables || fail "both processes of a check have the same heap"
 echo "replays: $hash in run, report, check, trace, explain-path, debug, shrink and the explained file"
 
 # ---------------------------------------------------------------- files that were not written for a swarm
@@ -86,6 +106,14 @@ sed '/^swarm:/,$d; s/at: 60s, that/at: 5s, that/' "$file" >plain.yaml
 expect 0 "$sim" swarm plain.yaml --seeds 1..6 --check-every 0
 says "the safety rules alone"
 says "not held: all is well in the end"
+# Nor does a rare state, which the rules do not ask for.
+{
+    cat plain.yaml
+    echo '  - { name: too early, sometimes: { reaches: { from: all, to: policy } }, until: 1s }'
+} >rare.yaml
+expect 0 "$sim" swarm rare.yaml --seeds 1..2 --check-every 0
+says "REACHED BY NONE: too early"
+says "result    held"
 sed 's/hosts: .*/hosts: [live]/' "$file" >live.yaml
 expect 2 "$sim" swarm live.yaml --seeds 1..2
 expect 2 "$sim" run live.yaml --swarm-seed 1
@@ -137,9 +165,38 @@ rm mine
 wait $swarm || fail "a swarm whose program was replaced"
 [ "$(wc -l <rebuilt/two-roads.progress)" -eq 7 ] || fail "a swarm whose program was replaced is not whole"
 
+# A scenario file that changes in the midst of a swarm does not get into it either.
+cp plain.yaml edited.yaml
+"$sim" swarm edited.yaml --seeds 1..30 --jobs 1 --check-every 0 --quiet --corpus edited >output 2>&1 </dev/null &
+swarm=$!
+while [ "$(lines edited/two-roads.progress)" -lt 3 ] && kill -0 $swarm 2>/dev/null; do sleep 0.1; done
+echo '# another text' >>edited.yaml
+status=0
+wait $swarm || status=$?
+[ "$status" -eq 4 ] || fail "status $status, not 4: the scenario was changed in the midst of a swarm"
+says "edited.yaml is not the file that the swarm began with"
+[ "$(lines edited/two-roads.progress)" -lt 31 ] || fail "runs of another text count as done"
+# What took too long is run again, by another limit.
+expect 1 "$sim" swarm plain.yaml --seeds 1..2 --seed-limit 1ms --check-every 0 --corpus late
+says "it took longer than a run may"
+expect 0 "$sim" swarm plain.yaml --seeds 1..2 --check-every 0 --corpus late --resume
+[ "$(lines late/two-roads.progress)" -eq 3 ] || fail "the progress has not one line for each seed"
+
 # ---------------------------------------------------------------- endings
-# Each run may use one second of the processor; the kernel ends it then.
 sed 's/count: 2/count: 60/; s/uses: 3/uses: 99/; s/duration: 60s/duration: 20m/' "$file" >long.yaml
+# A program that began once more, on huge pages, is listed under its name.
+"$sim" run long.yaml --quiet >/dev/null 2>&1 </dev/null &
+run=$!
+while kill -0 $run 2>/dev/null && ! grep -q GLIBC_TUNABLES /proc/$run/environ 2>/dev/null; do sleep 0.02; done
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    name=$(cat /proc/$run/comm 2>/dev/null)
+    [ "$name" = rap-sim ] && break
+    sleep 0.1
+done
+[ "$name" = rap-sim ] || fail "the process is listed as $name"
+kill $run
+wait $run 2>/dev/null
+# Each run may use one second of the processor; the kernel ends it then.
 status=0
 (ulimit -t 1 && exec "$sim" swarm long.yaml --seeds 1..2 --check-every 0 --corpus killed) >output 2>&1 </dev/null || status=$?
 [ "$status" -eq 4 ] || fail "status $status, not 4: killed runs"
@@ -159,7 +216,7 @@ done
 
 # ---------------------------------------------------------------- outputs
 if [ -c /dev/full ]; then
-    for command in "explain plain.yaml" "run plain.yaml --quiet" "run plain.yaml --json" "check plain.yaml" "trace plain.yaml --json" \
+    for command in "--help" "swarm --help" "explain plain.yaml" "run plain.yaml --quiet" "run plain.yaml --json" "check plain.yaml" "trace plain.yaml --json" \
         "trace plain.yaml" "explain-path plain.yaml left right-1" "swarm plain.yaml --seeds 1..1 --quiet"; do
         status=0
         # shellcheck disable=SC2086
@@ -168,6 +225,8 @@ if [ -c /dev/full ]; then
         says "standard output could not be written whole"
     done
     expect 1 "$sim" run plain.yaml --quiet --trace /dev/full
+    says "/dev/full can't be written: the disk is full; make room"
+    expect 4 "$sim" shrink small.yaml --mutant $bug --out /dev/full --budget 20s --quiet
     says "/dev/full can't be written: the disk is full; make room"
 fi
 for option in --report --pcap --events --trace; do
@@ -183,6 +242,27 @@ done
 echo precious >old
 expect 2 "$sim" run plain.yaml --quiet --pcap old --pcap-node nobody
 grep -qx precious old || fail "--pcap was emptied before its node was refused"
+# What is one file is one under every name, wherever it is; devices take what comes.
+ln plain.yaml other-name.yaml
+mkdir memory
+if [ -w /dev/shm ]; then
+    rmdir memory
+    memory=$(mktemp -d /dev/shm/rap-searching.XXXXXX)
+    trap 'rm -rf "$work" "$memory"' EXIT
+    ln -s "$memory" memory
+fi
+cp plain.yaml memory/plain.yaml
+for names in "plain.yaml other-name.yaml" "memory/plain.yaml $(realpath memory)/plain.yaml"; do
+    read -r scenario written <<<"$names"
+    expect 2 "$sim" run "$scenario" --quiet --trace "$written"
+    says "would overwrite the scenario"
+    [ -s "$scenario" ] || fail "the scenario was overwritten under the name $written"
+done
+expect 2 "$sim" run plain.yaml --quiet --trace both --events ./both
+says "would overwrite what --events writes"
+[ ! -e both ] || fail "a refused command left a file"
+"$sim" run plain.yaml --quiet --trace /dev/null --events /dev/null >output 2>&1
+grep -q "would overwrite" output && fail "a device does not take two outputs"
 expect 2 "$sim" shrink plain.yaml --out nowhere/small.yaml
 says "--out nowhere/small.yaml can't be written"
 expect 2 "$sim" shrink plain.yaml --out plain.yaml

@@ -34,6 +34,17 @@ public struct SwarmResult: Hashable, Sendable {
 
     /// What makes a seed worth keeping when no seed before had it.
     public var signature: [String] { coverage + failures.map { "failure: \($0)" } }
+
+    /// What this run of a seed, whose trace has this hash, and a second one in another process show together. The second
+    /// one's hash is nil when it ended without a report.
+    ///
+    /// A second run that came to no end says nothing of the trace, and takes nothing from a failure that the first showed.
+    public func compared(_ hash: String, with second: SwarmResult, _ secondHash: String?) -> SwarmResult {
+        if second.outcome == .noResult || second.outcome == .overran { return outcome == .held ? second : self }
+        if secondHash == hash { return self }
+        let failure = "not deterministic: \(secondHash ?? second.failures.first ?? "no report"), then \(hash)"
+        return SwarmResult(seed: seed, outcome: .undetermined, failures: [failure], coverage: coverage)
+    }
 }
 
 /// A swarm's file that is not what it should be: which line, why, and the mend.
@@ -65,19 +76,24 @@ public struct SwarmIdentity: Hashable, Sendable {
     ) {
         self.program = program
         self.scenario = mutant.map { "\(scenario)+\($0)" } ?? scenario
-        digest = file.withUnsafeBytes { bytes in
-            let (a, b) = TraceHash.digest(bytes)
-            return [a, b].map { word in
-                let digits = String(word, radix: 16)
-                return String(repeating: "0", count: 16 - digits.count) + digits
-            }.joined()
-        }
+        digest = Self.digest(file)
         self.first = first
         self.last = last
     }
 }
 
 extension SwarmIdentity {
+    /// A scenario file by its bytes, in hexadecimal.
+    public static func digest(_ file: [UInt8]) -> String {
+        file.withUnsafeBytes { bytes in
+            let (a, b) = TraceHash.digest(bytes)
+            return [a, b].map { word in
+                let digits = String(word, radix: 16)
+                return String(repeating: "0", count: 16 - digits.count) + digits
+            }.joined()
+        }
+    }
+
     /// A program by its file's bytes: the first 12 digits that sha256sum(1) prints of it.
     public static func program(_ executable: [UInt8]) -> String {
         SystemCryptography().sha256(executable).prefix(6).map { byte in
@@ -91,6 +107,8 @@ public struct SwarmProgress: Hashable, Sendable {
     public var results: [SwarmResult]
     /// They are of another build of the program, which may fail where this one holds, and hold where it fails.
     public var isOfAnotherProgram: Bool
+    /// Those that need not be run again. What overran a limit says nothing of another limit, or of a quieter machine.
+    public var settled: [SwarmResult] { results.filter { $0.outcome != .overran } }
 }
 
 /// A seed of a corpus.
@@ -114,7 +132,11 @@ public enum SwarmFiles {
     public static let version: Int64 = 1
     /// Lines longer than this, or more lines than this, are refused.
     public static let maximumLineBytes = 1 << 18
-    public static let maximumLines = 1_000_000
+    public static let maximumLines = 1 + maximumSeeds + maximumCorpus
+    /// Bytes of a file: a longer one is refused, and none is written.
+    public static let maximumBytes = 1 << 30
+    /// Seeds of one swarm. A line for each, and for each of the corpus, is no more than is read.
+    public static let maximumSeeds = 1_000_000
     /// Seeds that a corpus keeps; those after it are not added.
     public static let maximumCorpus = 10_000
 

@@ -71,8 +71,8 @@ struct DeterminismCheck {
     ) throws -> ((summary: Summary, trace: TraceFile), (summary: Summary, trace: TraceFile)) {
         let own = ChildPool.ownProgram
         let traces = [1, 2].map { folder.appendingPathComponent("trace-\($0)").path }
-        let first = try start(own, layout: 1, trace: traces[0], entries)
-        let second = try start(self.second ?? own, layout: 2, trace: traces[1], entries)
+        let first = try start(own, .first, trace: traces[0], entries)
+        let second = try start(self.second ?? own, .second, trace: traces[1], entries)
         return (try finish(first, traces[0]), try finish(second, traces[1]))
     }
 
@@ -89,7 +89,7 @@ struct DeterminismCheck {
     }
 
     private func start(
-        _ program: String, layout: Int, trace: String, _ entries: Range<UInt64>?
+        _ program: String, _ layout: HeapLayout, trace: String, _ entries: Range<UInt64>?
     ) throws -> (Process, Pipe) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
@@ -99,9 +99,7 @@ struct DeterminismCheck {
         var environment = ProcessInfo.processInfo.environment
         // Swift seeds its hashing anew in each process unless told otherwise; make sure that nothing tells it.
         environment["SWIFT_DETERMINISTIC_HASHING"] = nil
-        // Another allocator layout: thresholds and padding of glibc's malloc.
-        environment["MALLOC_TOP_PAD_"] = "\(layout * 65_536)"
-        environment["MALLOC_PERTURB_"] = "\(layout * 37)"
+        for (name, value) in layout.environment { environment[name] = value }
         process.environment = environment
         let pipe = Pipe()
         process.standardOutput = pipe

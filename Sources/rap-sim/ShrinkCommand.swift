@@ -8,8 +8,9 @@ struct Shrink: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Cuts a run that fails down to a small scenario file that fails in the same way.",
         discussion: """
-            Exit status: 0 the file was written, 2 the file or the command is wrong, or the run does not fail, 130 \
-            interrupted (what was found so far is written).
+            Exit status: 0 the file was written, 2 the file or the command is wrong, or the run does not fail, 4 \
+            nothing is known of the run, or a file could not be written whole (a full disk, say), 130 interrupted (what \
+            was found so far is written).
             """)
 
     @Argument(help: "The scenario file.") var file: String
@@ -25,8 +26,8 @@ struct Shrink: ParsableCommand {
             throw ValidationError("--budget “\(budget)” is not \(Span.expectation)")
         }
         guard (jobs ?? 1) >= 1 else { throw ValidationError("--jobs is 1 or more") }
-        let scenario = try loadFile(file, seed: which.seed, swarmSeed: which.swarmSeed)
-        let plan = try which.plan(of: file)
+        let scenario = try loadFile(file, readScenario(file), seed: which.seed, swarmSeed: which.swarmSeed)
+        let plan = try loadPlan(scenario, file)
         let out = out ?? "\(plan.name).small.yaml"
         // Found out now, and not after ten minutes of search.
         let written = try OutputFiles.open([("--out", out, 0o644)], besides: [("the scenario", file)])[0]
@@ -46,7 +47,7 @@ struct Shrink: ParsableCommand {
                 """
             written.begin()
             written.write(Array((head + YAMLWriter.text(found.document)).utf8))
-            if let problem = written.close() { throw SearchFailure(description: problem) }
+            if let problem = written.close() { throw SearchFailure(description: problem, status: 4) }
             print("replayed  \(found.traceHash)")
             print("before    \(found.sizeBefore)")
             print("after     \(found.sizeAfter)")

@@ -61,7 +61,7 @@ final class ShrinkSearch {
         do {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         } catch {
-            throw SearchFailure(description: "\(folder.path) can't be made")
+            throw SearchFailure(description: "\(folder.path) can't be made", status: 4)
         }
     }
 
@@ -214,7 +214,7 @@ final class ShrinkSearch {
     private func job(_ document: DocumentNode, _ tag: Int, _ options: [String]) throws -> ChildPool.Job {
         let file = folder.appendingPathComponent("\(tag).yaml").path
         guard FileManager.default.createFile(atPath: file, contents: Data(YAMLWriter.text(document).utf8)) else {
-            throw SearchFailure(description: "\(file) can't be written")
+            throw SearchFailure(description: "\(file) can't be written; is the disk full?", status: 4)
         }
         runs += 1
         var arguments = ["run", file, "--json"] + options

@@ -13,8 +13,14 @@ func printJSON(_ value: some Encodable) throws { print(String(decoding: try JSON
 
 /// Reads and plans a scenario, with another seed or as a swarm seed draws it; what is wrong with the file is printed, with
 /// exit status 2.
-func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws -> Plan {
-    let scenario = try loadFile(file, seed: seed, swarmSeed: swarmSeed)
+///
+/// With a digest a file that is another one now, or can't be read any more, is no scenario that is wrong: exit status 4.
+func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil, digest: String? = nil) throws -> Plan {
+    try loadPlan(loadFile(file, readScenario(file, digest: digest), seed: seed, swarmSeed: swarmSeed), file)
+}
+
+/// The plan of a scenario that was read from this file.
+func loadPlan(_ scenario: ScenarioFile, _ file: String) throws -> Plan {
     do {
         let plan = try scenario.plan()
         guard plan.hosts.contains(.simulator) else {
@@ -28,19 +34,35 @@ func loadPlan(_ file: String, seed: UInt64?, swarmSeed: UInt64? = nil) throws ->
     }
 }
 
-/// Reads a scenario file; with a seed it is the file with that seed in it.
-func loadFile(_ file: String, seed: UInt64?, swarmSeed: UInt64?) throws -> ScenarioFile {
+/// The bytes of a scenario file, which whoever needs them twice reads once: the file may change meanwhile. With a digest
+/// they are those that it tells of.
+func readScenario(_ file: String, digest: String? = nil) throws -> [UInt8] {
     do {
-        if let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file)) { throw refusal }
-        let scenario = try ScenarioFile(
-            yaml: InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes)), file: file)
-        if let swarmSeed { return try scenario.drawn(seed: swarmSeed) }
-        return try seed.map { try scenario.with(seed: $0) } ?? scenario
+        let refusal = ScenarioFile.refusal(ofFile: file, bytes: try InputFile.size(file))
+        if let refusal, digest == nil { throw refusal }
+        let bytes = try InputFile.read(file, limit: Int(ScenarioLimits.maximumFileBytes))
+        guard digest == nil || digest == SwarmIdentity.digest(bytes) else {
+            complain("\(file) is not the file that the swarm began with; run the swarm again")
+            throw ExitCode(4)
+        }
+        return bytes
     } catch let error as ScenarioError {
         try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
         throw ExitCode(2)
     } catch let error as InputFile.Unreadable {
         complain("\(error)")
+        throw ExitCode(digest == nil ? 2 : 4)
+    }
+}
+
+/// The scenario of a file's bytes; with a seed it is the file with that seed in it.
+func loadFile(_ file: String, _ bytes: [UInt8], seed: UInt64?, swarmSeed: UInt64?) throws -> ScenarioFile {
+    do {
+        let scenario = try ScenarioFile(yaml: bytes, file: file)
+        if let swarmSeed { return try scenario.drawn(seed: swarmSeed) }
+        return try seed.map { try scenario.with(seed: $0) } ?? scenario
+    } catch let error as ScenarioError {
+        try? FileHandle.standardError.write(contentsOf: Data("\(error)\n".utf8))
         throw ExitCode(2)
     }
 }

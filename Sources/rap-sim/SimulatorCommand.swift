@@ -51,6 +51,8 @@ struct Run: ParsableCommand {
     @Flag(help: "With --json: also what the run reached, by name.") var coverage = false
     @Flag(help: "End the run when every expectation is decided.") var untilSettled = false
     @Option(help: "End the run when this safety rule is broken, by its name.") var untilRule: String?
+    /// Of the file that a swarm began with: all its runs are of that text.
+    @Option(help: .hidden) var digest: String?
     @OptionGroup var which: WhichRun
 
     func run() throws {
@@ -62,7 +64,7 @@ struct Run: ParsableCommand {
         guard pcap != nil || (pcapLink == nil && pcapNode.isEmpty && keys == nil) else {
             throw ValidationError("--pcap-link, --pcap-node and --keys go with --pcap")
         }
-        let plan = try which.plan(of: file)
+        let plan = try which.plan(of: file, digest: digest)
         let display = json || quiet ? nil : ProgressDisplay(plan, which.name(plan))
         var outputs = RunOutputs(
             pcap: pcap, pcapLink: pcapLink, pcapNodes: pcapNode, keys: keys, events: events, trace: trace,

@@ -28,8 +28,6 @@ struct Swarm: ParsableCommand {
     @Option(help: "Each so many seeds, one runs in two processes, which are compared; 0 for none.") var checkEvery = 50
     @OptionGroup var planted: PlantedMutant
 
-    static let maximumSeeds: UInt64 = 10_000_000
-
     func run() throws {
         let range = try seedRange()
         guard resume == false || corpus != nil else {
@@ -41,9 +39,9 @@ struct Swarm: ParsableCommand {
         guard let limit = Span(seedLimit)?.duration, limit > .zero else {
             throw ValidationError("--seed-limit “\(seedLimit)” is not \(Span.expectation)")
         }
-        let plan = try loadPlan(file, seed: nil)
+        let bytes = try readScenario(file)
+        let plan = try loadPlan(loadFile(file, bytes, seed: nil, swarmSeed: nil), file)
         do {
-            let bytes = try InputFile.read(file, limit: ScenarioLimits.maximumFileBytes)
             let store = try corpus.map { directory in
                 let program = SwarmIdentity.program(try InputFile.read("/proc/self/exe", limit: 1 << 32))
                 let identity = SwarmIdentity(
@@ -52,7 +50,7 @@ struct Swarm: ParsableCommand {
                 return try SwarmStore(directory: directory, identity: identity, resuming: resume)
             }
             var run = SwarmRun(
-                file: file, plan: plan, range: range, store: store,
+                file: file, digest: SwarmIdentity.digest(bytes), plan: plan, range: range, store: store,
                 display: SwarmDisplay(file: file, mutant: planted.name, isSilent: json || quiet, range: range),
                 mutant: planted.name)
             run.checkEvery = UInt64(checkEvery)
@@ -71,8 +69,8 @@ struct Swarm: ParsableCommand {
         guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last, last < 1 << 63 else {
             throw ValidationError("--seeds “\(seeds)” is not FIRST..LAST, such as 1..200; seeds are below 2^63")
         }
-        guard last - first < Self.maximumSeeds else {
-            throw ValidationError("--seeds \(seeds) are more than \(Self.maximumSeeds); take a smaller range")
+        guard last - first < UInt64(SwarmFiles.maximumSeeds) else {
+            throw ValidationError("--seeds \(seeds) are more than \(SwarmFiles.maximumSeeds); take a smaller range")
         }
         return first...last
     }
@@ -81,6 +79,8 @@ struct Swarm: ParsableCommand {
 /// One swarm: hands out seeds, keeps the ledger.
 struct SwarmRun {
     let file: String
+    /// Of the file when the swarm began; its children take no other text.
+    let digest: String
     let plan: Plan
     let range: ClosedRange<UInt64>
     let store: SwarmStore?
@@ -101,10 +101,12 @@ struct SwarmRun {
     private let began = ChildPool.seconds
 
     init(
-        file: String, plan: Plan, range: ClosedRange<UInt64>, store: SwarmStore?, display: SwarmDisplay, mutant: String?
+        file: String, digest: String, plan: Plan, range: ClosedRange<UInt64>, store: SwarmStore?,
+        display: SwarmDisplay, mutant: String?
     ) {
         self.mutant = mutant
         self.file = file
+        self.digest = digest
         self.plan = plan
         self.range = range
         self.store = store
@@ -136,9 +138,8 @@ struct SwarmRun {
         var job = ChildPool.Job(
             tag: jobCount,
             arguments: ["run", file] + Replay(file: file, swarmSeed: seed, mutant: mutant).options
-                + ["--json", "--coverage"])
-        // Another allocator layout: thresholds and padding of glibc's malloc.
-        if isSecond { job.environment = [("MALLOC_TOP_PAD_", "131072"), ("MALLOC_PERTURB_", "74")] }
+                + ["--json", "--coverage", "--digest", digest])
+        if isSecond { job.environment = HeapLayout.second.environment }
         return job
     }
 
@@ -155,23 +156,12 @@ struct SwarmRun {
         let seed = jobSeeds.removeValue(forKey: child.tag)!
         let record = RunRecord(child.output)
         let (outcome, failures) = RunRecord.outcome(child, record)
-        let earlier = firstRuns.removeValue(forKey: seed)
-        if outcome == .noResult || outcome == .overran {
-            return try add(SwarmResult(seed: seed, outcome: outcome, failures: failures, coverage: []))
-        }
-        if let earlier {
-            guard let record, record.traceHash == earlier.hash else {
-                let failure =
-                    "not deterministic: \(record?.traceHash ?? failures.first ?? "no report"), then \(earlier.hash)"
-                return try add(
-                    SwarmResult(
-                        seed: seed, outcome: .undetermined, failures: [failure], coverage: earlier.result.coverage))
-            }
-            return try add(earlier.result)
-        }
+        let cameToAnEnd = outcome != .noResult && outcome != .overran
         let result = SwarmResult(
-            seed: seed, outcome: outcome, failures: failures, coverage: record?.coverage ?? [])
-        if let record, checkEvery > 0, seed % checkEvery == 0 {
+            seed: seed, outcome: outcome, failures: failures, coverage: cameToAnEnd ? record?.coverage ?? [] : [])
+        if let earlier = firstRuns.removeValue(forKey: seed) {
+            try add(earlier.result.compared(earlier.hash, with: result, record?.traceHash))
+        } else if let record, cameToAnEnd, checkEvery > 0, seed % checkEvery == 0 {
             firstRuns[seed] = (record.traceHash, result)
             pendingSeconds.append(seed)
         } else {
@@ -189,16 +179,19 @@ struct SwarmRun {
     /// Prints what there is to say, and ends with the status of it.
     func finish(json: Bool) throws {
         let sometimes = plan.expectations.filter(\.isSometimes).map(\.coverageName)
+        // Those too are told, and not judged, where the rules alone decide.
+        let judged = plan.swarm.judge == .rules ? [] : sometimes
         let isWhole = !ChildPool.isInterrupted
         let summary = SwarmSummary(
-            scenario: plan.name, judge: plan.swarm.judge, ledger: ledger, sometimes: sometimes, isWhole: isWhole,
-            seconds: ChildPool.seconds - began, corpus: store?.corpusCount)
+            scenario: plan.name, judge: plan.swarm.judge, held: isWhole && ledger.exitStatus(sometimes: judged) == 0,
+            ledger: ledger, sometimes: sometimes, isWhole: isWhole, seconds: ChildPool.seconds - began,
+            corpus: store?.corpusCount)
         if json { try printJSON(summary) } else { print(summary.text, terminator: "") }
         if !isWhole {
             if let store { complain("interrupted; go on with --resume (\(store.corpusCount) seeds in the corpus)") }
             throw ExitCode(130)
         }
-        let status = ledger.exitStatus(sometimes: sometimes)
+        let status = ledger.exitStatus(sometimes: judged)
         if status != 0 { throw ExitCode(status) }
     }
 }

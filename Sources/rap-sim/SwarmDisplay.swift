@@ -108,12 +108,12 @@ struct SwarmSummary: Encodable {
     var wallSeconds: Double
 
     init(
-        scenario: String, judge: SwarmJudgement, ledger: SwarmLedger, sometimes: [String], isWhole: Bool,
-        seconds: Double, corpus: Int?
+        scenario: String, judge: SwarmJudgement, held: Bool, ledger: SwarmLedger, sometimes: [String],
+        isWhole: Bool, seconds: Double, corpus: Int?
     ) {
         self.scenario = scenario
         self.judge = judge.rawValue
-        held = isWhole && ledger.exitStatus(sometimes: sometimes) == 0
+        self.held = held
         whole = isWhole
         seeds = ledger.doneCount
         failed = ledger.failureCount

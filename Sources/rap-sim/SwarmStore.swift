@@ -10,6 +10,8 @@ final class SwarmStore {
     private let lockFile: Int32
     private let corpusFile: Int32
     private let progressFile: Int32
+    private let progressPath: String
+    private var progressBytes: Int
     private let program: String
     /// Seeds of the corpus from earlier swarms, each once.
     let corpus: [UInt64]
@@ -32,7 +34,7 @@ final class SwarmStore {
         program = identity.program
         lockFile = try Self.lock("\(directory)/\(identity.scenario).lock")
         let corpusPath = "\(directory)/\(identity.scenario).corpus"
-        let progressPath = "\(directory)/\(identity.scenario).progress"
+        progressPath = "\(directory)/\(identity.scenario).progress"
         let entries =
             try Self.read(corpusPath) { bytes throws(SwarmFileError) in
                 try SwarmFiles.corpus(bytes, scenario: identity.scenario)
@@ -50,15 +52,19 @@ final class SwarmStore {
         corpus = seeds
         keptBy = kept
         isOfAnotherProgram = former?.isOfAnotherProgram ?? false
-        results = isOfAnotherProgram ? [] : former?.results ?? []
+        results = isOfAnotherProgram ? [] : former?.settled ?? []
         failedElsewhere =
             isOfAnotherProgram ? former?.results.filter { $0.outcome != .held }.map(\.seed) ?? [] : []
         if !FileManager.default.fileExists(atPath: corpusPath) || entries.isEmpty {
             try Self.replace(corpusPath, SwarmFiles.corpusHeader(scenario: identity.scenario))
         }
-        if results.isEmpty { try Self.replace(progressPath, SwarmFiles.header(identity)) }
+        // What is run again gets a line anew, so that there is one for each seed.
+        if results.isEmpty || results.count != former?.results.count {
+            try Self.replace(progressPath, SwarmFiles.header(identity) + results.map { SwarmFiles.line($0) }.joined())
+        }
         corpusFile = try Self.open(corpusPath)
         progressFile = try Self.open(progressPath)
+        progressBytes = Int(lseek(progressFile, 0, SEEK_END))
     }
 
     deinit {
@@ -70,7 +76,14 @@ final class SwarmStore {
     func add(_ result: SwarmResult, new: [String]) throws {
         // What is known of nothing is to be run again.
         if result.outcome == .noResult { return }
-        try Self.append(progressFile, SwarmFiles.line(result))
+        let line = SwarmFiles.line(result)
+        progressBytes += line.utf8.count
+        guard progressBytes <= SwarmFiles.maximumBytes else {
+            throw SearchFailure(
+                description: "\(progressPath) is full: it has \(SwarmFiles.maximumBytes >> 20) MiB; take fewer seeds",
+                status: 4)
+        }
+        try Self.append(progressFile, line)
         let isKnown = keptBy[result.seed] != nil
         if !new.isEmpty, isKnown || corpusCount < SwarmFiles.maximumCorpus, keptBy[result.seed] != program {
             try Self.append(corpusFile, SwarmFiles.corpusLine(seed: result.seed, adds: new, program: program))
@@ -88,8 +101,12 @@ final class SwarmStore {
     /// Nil when there is no such file, or an empty one.
     private static func read<T>(_ path: String, _ parse: ([UInt8]) throws(SwarmFileError) -> T) throws -> T? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
-        let bytes = try InputFile.read(path, limit: 1 << 30)
+        let bytes = try InputFile.read(path, limit: SwarmFiles.maximumBytes)
         if bytes.isEmpty { return nil }
+        guard bytes.count <= SwarmFiles.maximumBytes else {
+            throw SearchFailure(
+                description: "\(path) has more than \(SwarmFiles.maximumBytes >> 20) MiB; move it away")
+        }
         do {
             return try parse(bytes)
         } catch {

@@ -18,7 +18,9 @@ struct WhichRun: ParsableArguments {
     }
 
     /// The file's plan; what is wrong with it is printed, with exit status 2.
-    func plan(of file: String) throws -> Plan { try loadPlan(file, seed: seed, swarmSeed: swarmSeed) }
+    func plan(of file: String, digest: String? = nil) throws -> Plan {
+        try loadPlan(file, seed: seed, swarmSeed: swarmSeed, digest: digest)
+    }
 
     func replay(_ file: String) -> Replay {
         Replay(file: file, seed: seed, swarmSeed: swarmSeed, mutant: planted.name)

@@ -51,6 +51,23 @@ import Testing
         #expect(ledger.isDone(2))
     }
 
+    @Test func `a second run takes nothing from a failure, and makes nothing of another trace`() {
+        let held = result(1, ["a"])
+        let broken = result(1, ["a"], ["x"])
+        let lost = SwarmResult(seed: 1, outcome: .noResult, failures: ["killed"], coverage: [])
+        let late = SwarmResult(seed: 1, outcome: .overran, failures: ["late"], coverage: [])
+        for second in [lost, late] {
+            #expect(broken.compared("h", with: second, nil) == broken)
+            #expect(held.compared("h", with: second, nil) == second)
+        }
+        #expect(broken.compared("h", with: broken, "h") == broken)
+        #expect(held.compared("h", with: held, "h") == held)
+        let other = broken.compared("h", with: held, "i")
+        #expect(other.outcome == .undetermined && other.failures == ["not deterministic: i, then h"])
+        let trap = SwarmResult(seed: 1, outcome: .trapped, failures: ["signal 5"], coverage: [])
+        #expect(held.compared("h", with: trap, nil).failures == ["not deterministic: signal 5, then h"])
+    }
+
     @Test func `the order of the results does not change the figures`() {
         let results = (0..<50 as Range<UInt64>).map { seed in
             result(seed, (0..<5).map { "c\((Int(seed) * 7 + $0) % 20)" }, seed % 9 == 0 ? ["f"] : [])
@@ -92,6 +109,14 @@ import Testing
             SwarmFiles.corpusHeader(scenario: "mixed")
             + SwarmFiles.corpusLine(seed: 7, adds: ["a", "b"], program: "aaaa")
         #expect(try SwarmFiles.corpus(bytes(corpus), scenario: "mixed").map(\.seed) == [7])
+    }
+
+    @Test func `what overran its limit is run again`() throws {
+        let late = SwarmResult(seed: 6, outcome: .overran, failures: ["it took longer"], coverage: [])
+        let text = SwarmFiles.header(identity) + (results + [late]).map { SwarmFiles.line($0) }.joined()
+        let progress = try SwarmFiles.progress(bytes(text), of: identity)
+        #expect(progress.results == results + [late])
+        #expect(progress.settled == results)
     }
 
     @Test func `the state of another swarm is not taken up`() {
