@@ -36,12 +36,32 @@ import Testing
         #expect(refusal(with(link + flow("f", "400Mbit/s"))) == "")
     }
 
-    @Test func `no drawn delay makes a heavy flow impossible`() throws {
-        let source =
-            with(flow("f", "4Gbit/s")) + "swarm: { faults: [delay, reorder], vary: [delay], count: { at-least: 8 } }\n"
-        let file = try ScenarioFile(yaml: bytes(source), file: "f.yaml")
-        for seed in 0..<100 as Range<UInt64> {
-            #expect(throws: Never.self) { try file.drawn(seed: seed).plan() }
+    @Test(arguments: [
+        "", "  link: { delay: 1ms, jitter: 190ms }\n", "  links: [{ between: [north, south], jitter: 150ms }]\n",
+        "  link: { delay: 10ms, jitter: 5ms, shape: bell }\n",
+    ])
+    func `no drawn delay makes a file impossible that was possible`(_ link: String) throws {
+        let swarm = "swarm: { faults: [delay, reorder], vary: [delay], count: { at-least: 8 } }\n"
+        for step in ["", "- at: 50s\n  link: { jitter: 100ms, for: 1s }\n"] {
+            let source = with(step + flow("f", "4Gbit/s")).replacing("  nodes:\n", with: link + "  nodes:\n") + swarm
+            let file = try ScenarioFile(yaml: bytes(source), file: "f.yaml")
+            for seed in 0..<100 as Range<UInt64> {
+                #expect(throws: Never.self) { try file.drawn(seed: seed).plan() }
+            }
         }
+    }
+
+    @Test func `a drawn delay without jitter takes that of the line away`() throws {
+        let link = "  link: { delay: 1ms, jitter: 190ms }\n  nodes:\n"
+        let source = with().replacing("  nodes:\n", with: link) + "swarm: { faults: [delay], count: { at-least: 8 } }\n"
+        let file = try ScenarioFile(yaml: bytes(source), file: "f.yaml")
+        var withoutJitter = 0
+        for seed in 0..<20 as Range<UInt64> {
+            for step in try file.drawn(seed: seed).plan().steps {
+                guard case .setLinks(let links) = step.action else { continue }
+                withoutJitter += links.count { $0.link.delay > .milliseconds(1) && $0.link.jitter == .zero }
+            }
+        }
+        #expect(withoutJitter > 0)
     }
 }

@@ -24,7 +24,7 @@ extension ScenarioFile {
             ? document : document.setting("hosts", DocumentNode(.array([.text(ScenarioHost.simulator.rawValue)])))
         if base.swarm.judge == .rules { root = ScenarioFile.withoutDemands(root) }
         root = root.setting("swarm", nil).setting("seed", DocumentNode(.integer(Int64(clamping: seed))))
-        root = ScenarioFile.varied(root, base, seed)
+        root = varied(root, base, seed)
         let entries = ScenarioFile.faults(base, seed)
         if !entries.isEmpty {
             root = root.setting("timeline", DocumentNode(.array((root["timeline"]?.array ?? []) + entries)))
@@ -85,7 +85,7 @@ extension ScenarioFile {
     // MARK: The world
 
     /// The world with the features that the seed draws; each is drawn in half of the runs.
-    private static func varied(_ root: DocumentNode, _ base: Plan, _ seed: UInt64) -> DocumentNode {
+    private func varied(_ root: DocumentNode, _ base: Plan, _ seed: UInt64) -> DocumentNode {
         var world = root["world"] ?? DocumentNode(.object([]))
         for feature in base.swarm.vary {
             let random = SeededRandom(seed: seed, stream: "swarm/vary/\(feature.rawValue)")
@@ -104,11 +104,23 @@ extension ScenarioFile {
             case .delay:
                 var link = world["link"] ?? DocumentNode(.object([]))
                 link = link.setting("delay", seconds([0, 1, 10, 40, 150]))
-                world = world.setting("link", link.setting("jitter", seconds([0, 0, 2, 20])))
-            case .skew: world = world.setting("nodes", skewed(world["nodes"], random))
+                let slower = world.setting("link", link.setting("jitter", seconds([0, 0, 2, 20])))
+                if isAccepted(root.setting("world", slower)) { world = slower }
+            case .skew: world = world.setting("nodes", ScenarioFile.skewed(world["nodes"], random))
             }
         }
         return root.setting("world", world)
+    }
+
+    /// Whether this is a scenario still. Lines and steps of the file may put jitter of their own on the world's delay, which
+    /// heavy flows may not find room for, or give its jitter a shape, so only the whole plan knows.
+    private func isAccepted(_ root: DocumentNode) -> Bool {
+        do throws(ScenarioError) {
+            _ = try ScenarioFile(document: root, file: file).plan()
+            return true
+        } catch {
+            return false
+        }
     }
 
     private static func skewed(_ groups: DocumentNode?, _ random: SeededRandom) -> DocumentNode {
