@@ -35,8 +35,8 @@ extension ControlPlane {
     }
 
     public static let livenessPath = "/v1/health/live"
-    /// A control plane that has worked on one thing for so long is stuck, and wants to be started anew. Far above what waiting
-    /// for a store takes, which a new start would not mend.
+    /// A control plane that has worked on one thing (a transaction; a turn may hold thousands) for so long is stuck, and wants
+    /// to be started anew. Far above what waiting for a store takes, which a new start would not mend.
     public static let stuckAfter = Duration.seconds(120)
 
     /// The answer to a question whether the process is alive, which needs neither store nor a turn of the control plane; nil

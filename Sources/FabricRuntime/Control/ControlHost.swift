@@ -84,7 +84,8 @@ public final class ControlHost {
         database = opened
         let plane = try ControlPlane(
             ControlEnvironment(
-                store: opened.store, vault: installation.vault, certificates: X509Identity(),
+                store: TurnStore(opened.store, turns) { LinuxClock.now().monotonic }, vault: installation.vault,
+                certificates: X509Identity(),
                 cryptography: SystemCryptography(), random: KernelRandom(), controlPin: identity.pin),
             settings: settings.control)
         var unusable: [UnusableIssuer] = []
