@@ -19,8 +19,10 @@ final class PostgresConnection {
     private var prepared: [Signature: String] = [:]
     private var nextName = 0
     private var isClosed = false
+    /// Why the connection was given up, when it was for an answer that did not come.
+    private(set) var silence: PostgresFailure?
 
-    /// Takes over what an attempt to connect has come to.
+    /// Takes over what an attempt to connect has come to. `settle` comes next.
     init(
         _ pointer: OpaquePointer, options: PostgresStore.Options, patience: PostgresPatience
     ) throws(StoreError) {
@@ -32,12 +34,6 @@ final class PostgresConnection {
             let message = lastMessage
             close()
             throw .unavailable("no connection to PostgreSQL: \(message)")
-        }
-        do throws(PostgresFailure) {
-            try settle(options)
-        } catch {
-            close()
-            throw error.storeError
         }
     }
 
@@ -71,7 +67,7 @@ final class PostgresConnection {
     }
 
     /// The session's settings, and what the database must be like.
-    private func settle(_ options: PostgresStore.Options) throws(PostgresFailure) {
+    func settle(_ options: PostgresStore.Options) throws(PostgresFailure) {
         let version = Int(PQserverVersion(pointer))
         guard version >= PostgresStore.oldestServer else {
             throw PostgresFailure(
@@ -152,7 +148,7 @@ final class PostgresConnection {
         guard answer.tag == "COMMIT" else { throw PostgresFailure(.statement, "the server rolled back") }
     }
 
-    /// After this the connection is out of the transaction, or lost.
+    /// After this the connection is out of the transaction, or lost: `silence` tells whether for an answer that did not come.
     func rollBack() {
         guard !isLost, PQtransactionStatus(pointer) != PQTRANS_IDLE else { return }
         do throws(PostgresFailure) { try command("ROLLBACK") } catch { close() }
@@ -162,8 +158,11 @@ final class PostgresConnection {
         try ask { PQsendQuery($0, sql) }.check()
     }
 
+    /// What to throw when there will be no answer. The connection is closed, although libpq may call it good still (it had no
+    /// memory, say): what is on its way nobody knows, and a COMMIT's answer would be taken for that of what comes next.
     private func noAnswer() -> PostgresFailure {
-        PostgresFailure(state: "", message: isClosed ? "the connection was given up" : lastMessage)
+        defer { close() }
+        return PostgresFailure(state: "", message: isClosed ? "the connection was given up" : lastMessage)
     }
 
     // MARK: Asking
@@ -187,8 +186,9 @@ final class PostgresConnection {
                 try wait(POLLIN, until: &deadline)
                 guard PQconsumeInput(pointer) == 1 else {
                     // What the server said before it hung up tells more than that it did.
-                    if let last { return last }
-                    throw noAnswer()
+                    guard let last else { throw noAnswer() }
+                    close()
+                    return last
                 }
             }
             guard let result = PQgetResult(pointer) else { break }
@@ -205,8 +205,10 @@ final class PostgresConnection {
     private func wait(_ events: Int32, until deadline: inout Int64) throws(PostgresFailure) {
         if patience.wait(for: PQsocket(pointer), events, until: &deadline) { return }
         close()
-        throw PostgresFailure(
+        let failure = PostgresFailure(
             .silent, "PostgreSQL did not answer within \(patience.description); the connection was given up")
+        silence = failure
+        throw failure
     }
 
     // MARK: Statements

@@ -63,8 +63,10 @@ public final class PostgresStore: Store {
     /// Since the last transaction that was committed, and until when transactions are refused for the last of them.
     private var failures = 0
     private var lastFailure: (until: Int64, error: StoreError)?
-    /// The server's process behind the connection that was last given up: it may have the lock still.
-    private var abandonedProcess: Int64?
+    /// The server's processes behind connections that were lost or given up, the newest last: one may have the lock still.
+    private var abandonedProcesses: [Int64] = []
+    /// How many are remembered; the oldest is forgotten.
+    static let maximumAbandonedProcesses = 16
     private var isClosed = false
     private var isInTransaction = false
 
@@ -94,9 +96,10 @@ public final class PostgresStore: Store {
     private func settle(_ attempt: PostgresAttempt, lockPatience: Duration) throws(StoreError) -> PostgresConnection {
         guard let pointer = attempt.take() else { throw .unavailable("there is no memory to connect with") }
         let made = try PostgresConnection(pointer, options: options, patience: patience)
-        guard options.takesLock else { return made }
-        let start = MonotonicClock.now()
         do throws(PostgresFailure) {
+            try made.settle(options)
+            guard options.takesLock else { return made }
+            let start = MonotonicClock.now()
             while let holder = try made.takeLock() {
                 guard MonotonicClock.now() - start < lockPatience.nanoseconds else {
                     throw PostgresFailure(.unavailable, refusal(holder))
@@ -105,13 +108,14 @@ public final class PostgresStore: Store {
             }
         } catch {
             made.close()
+            if error.isSilence { abandon(made.serverProcess) }
             throw error.storeError
         }
         return made
     }
 
     private func refusal(_ holder: PostgresConnection.LockHolder) -> String {
-        if holder.process == abandonedProcess {
+        if abandonedProcesses.contains(holder.process) {
             return
                 "the connection that was given up has this database still: process \(holder.process) of the server serves "
                 + "it, and does not answer. It frees the database when it goes on; if it can't, end it"
@@ -172,8 +176,10 @@ public final class PostgresStore: Store {
             if let failure = transaction.failure { throw failure.storeError }
         } catch {
             connection.rollBack()
+            // Of a statement or of the ROLLBACK. The caller's own error stands: what it asked for did not happen.
+            let silence = connection.silence.map { giveUp($0.storeError) }
             guard let failure = transaction.failure else { throw error }
-            if failure.isSilence { throw giveUp(failure.storeError) }
+            if let silence { throw silence }
             if failure.isConflict || connection.isLost { throw Retry(error: failure.storeError) }
             throw failure.storeError
         }
@@ -183,6 +189,7 @@ public final class PostgresStore: Store {
             if error.isSilence { throw giveUp(.unknownOutcome(error.message)) }
             if connection.isLost { throw StoreError.unknownOutcome(error.message) }
             connection.rollBack()
+            if let silence = connection.silence { throw giveUp(silence.storeError) }
             if error.isConflict { throw Retry(error: error.storeError) }
             throw error.storeError
         }
@@ -199,7 +206,7 @@ public final class PostgresStore: Store {
             let made = try settle(attempt, lockPatience: .zero)
             connection = made
             lastFailure = nil
-            abandonedProcess = nil
+            abandonedProcesses = []
             return made
         } catch {
             throw note(error)
@@ -231,7 +238,6 @@ public final class PostgresStore: Store {
     }
 
     private func giveUp(_ error: StoreError) -> StoreError {
-        abandonedProcess = connection?.serverProcess
         switch error {
         // What was unknown of one transaction is refused for certain to the next.
         case .unknownOutcome(let why): _ = note(.unavailable(why))
@@ -240,7 +246,13 @@ public final class PostgresStore: Store {
         return error
     }
 
+    private func abandon(_ process: Int64) {
+        abandonedProcesses.append(process)
+        if abandonedProcesses.count > Self.maximumAbandonedProcesses { abandonedProcesses.removeFirst() }
+    }
+
     private func drop() {
+        if let connection { abandon(connection.serverProcess) }
         connection?.close()
         connection = nil
     }

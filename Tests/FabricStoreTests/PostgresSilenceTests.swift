@@ -79,6 +79,50 @@ extension FabricStoreTests {
             #expect(rows.count <= 1, "the commit took place or did not")
         }
 
+        /// A transaction that its caller ends, on a connection whose process has been stopped.
+        private func abandon(_ store: PostgresStore) throws -> Backend {
+            var backend = Backend()
+            #expect(throws: Refused.self) {
+                try store.transaction { transaction in
+                    backend = try Backend(of: transaction)
+                    try backend.stop()
+                    throw Refused()
+                }
+            }
+            return backend
+        }
+
+        private struct Refused: Error {}
+
+        @Test func `a ROLLBACK without an answer leaves the caller's error, and the next does not wait as long`() throws
+        {
+            let schema = try ScratchSchema()
+            let store = try schema.connect {
+                $0.statementPatience = .seconds(3)
+                $0.reconnectPause = .seconds(3600)
+                $0.longestReconnectPause = .seconds(3600)
+            }
+            let backend = try abandon(store)
+            defer { backend.goOn() }
+            let next = refusal { try store.transaction { _ in } }
+            #expect(next?.description.contains("did not answer within") == true, "\(String(describing: next))")
+        }
+
+        @Test func `a lock that a ROLLBACK without an answer leaves behind is not said to be another's`() throws {
+            let schema = try ScratchSchema()
+            let store = try schema.connect { $0.statementPatience = .seconds(3) }
+            let backend = try abandon(store)
+            defer { backend.goOn() }
+            var held = ""
+            for _ in 0..<20_000 where !held.contains("uses this database") && !held.contains("still: process") {
+                held = refusal { try store.transaction { _ in } }?.description ?? ""
+                usleep(1_000)
+            }
+            #expect(
+                held.contains("the connection that was given up has this database still: process \(backend.process)"),
+                "\(held)")
+        }
+
         @Test func `whoever waits for an answer hurries once the process is asked to end`() throws {
             let schema = try ScratchSchema()
             let store = try schema.connect {
