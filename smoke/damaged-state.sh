@@ -69,8 +69,28 @@ refused "$database has mode 644" 'chmod 600'
 # shellcheck disable=SC2016 # the inner shell expands it
 on_read_only=(unshare -m bash -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"')
 fresh
-refused "$keys is on a file system that is mounted read-only" 'mount it writable' -- "${on_read_only[@]}" "$work/state"
-refused "$work/state/db is on a file system that is mounted read-only" -- "${on_read_only[@]}" "$work/state/db"
+for directory in "$work/state" "$work/state/db"; do
+    refused "$work/state/db is on a file system that is mounted read-only" 'mount it writable' -- \
+        "${on_read_only[@]}" "$directory"
+done
+# Only the first run writes beside the keys.
+rm "$keys/has-database"
+refused "$keys is on a file system that is mounted read-only" 'mount it writable' -- "${on_read_only[@]}" "$keys"
+fresh
+"${on_read_only[@]}" "$keys" "$bin/rap-control" run --state "$work/state" --listen 127.0.0.1:0 >"$work/output" 2>&1 &
+for _ in $(seq 100); do
+    grep -q ready "$work/output" && break
+    sleep 0.1
+done
+grep -q ready "$work/output" || fail "keys that can only be read keep it from running"
+kill -TERM $!
+wait $! || fail "the run on keys that can only be read"
+# With the database elsewhere nothing of the state is written.
+status=0
+"${on_read_only[@]}" "$work/state" "$bin/rap-control" run --state "$work/state" --listen 127.0.0.1:0 \
+    --postgres 'postgresql:///x?host=/nowhere' >"$work/output" 2>&1 || status=$?
+[ $status -eq 1 ] || fail "a database that is away ended it with $status"
+grep -qF 'no connection to PostgreSQL' "$work/output" || fail "a state that can only be read is not enough for --postgres"
 mkdir "$work/empty"
 status=0
 "${on_read_only[@]}" "$work/empty" "$bin/rap-control" init --state "$work/empty/state" --listen 127.0.0.1:8443 \

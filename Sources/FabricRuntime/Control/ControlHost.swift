@@ -128,6 +128,7 @@ public final class ControlHost {
     ) throws -> Database {
         switch database {
         case .sqlite:
+            try installation.checkWritable()
             try installation.checkDatabase()
             let store = try installation.withDatabase {
                 try SQLiteStore(

@@ -12,9 +12,12 @@ extension ControlInstallation {
                 + "which no node and no operator knows")
     }
 
-    /// Throws when the state can't be written, before something half done finds out.
+    /// Throws when what a database here writes can't be written, before something half done finds out. A database elsewhere
+    /// needs nothing of it: the keys are only read.
     func checkWritable() throws {
-        for directory in [path + "/keys", path + "/db"] where access(directory, W_OK) != 0 && errno != ENOENT {
+        var directories = [path + "/db"]
+        if try vault.read(Self.databaseMark) == nil { directories.append(path + "/keys") }
+        for directory in directories where access(directory, W_OK) != 0 && errno != ENOENT {
             let why =
                 errno == EROFS
                 ? "is on a file system that is mounted read-only: mount it writable"

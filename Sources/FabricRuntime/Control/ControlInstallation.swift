@@ -40,7 +40,6 @@ public struct ControlInstallation {
                 "\(path)/keys/\(name) is missing: put it back from a backup. A new one would make another control plane, "
                     + "which no node and no operator knows")
         }
-        try installation.checkWritable()
         try installation.checkKeys()
         return installation
     }
