@@ -61,7 +61,15 @@ start
 [ "$(status /v1/health)" = 200 ] || fail "no health before the server stops"
 
 stop_server
-[ "$(status /v1/health)" = 503 ] || fail "a hanging server is not told: $(cat "$work/body")"
+status /v1/health >"$work/code" &
+asked=$!
+sleep 2
+# While the control plane waits for the answer, and has not given the connection up.
+alive=$(curl -sk --max-time 2 -o "$work/alive" -w '%{http_code}' "https://$listen/v1/health/live")
+[ ! -s "$work/code" ] || fail "the server's silence did not hold the control plane up: $(cat "$work/code")"
+[ "$alive" = 200 ] || fail "the process does not count as alive while it waits for the server: $alive"
+wait "$asked"
+[ "$(cat "$work/code")" = 503 ] || fail "a hanging server is not told: $(cat "$work/body")"
 grep -q '"urn:rap:problem:unavailable"' "$work/body" || fail "no problem document: $(cat "$work/body")"
 for _ in 1 2 3; do [ "$(status /v1/health)" = 503 ] || fail "not every request is answered 503"; done
 [ "$(status /v1/health/live 5)" = 200 ] || fail "the process does not count as alive"
