@@ -243,6 +243,9 @@ enum ControlSchema {
         "ALTER TABLE node_heartbeats ADD COLUMN clock_untold BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE node_heartbeats ADD COLUMN raise_audited_at BIGINT",
         "ALTER TABLE node_heartbeats ADD COLUMN raises_untold BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE node_heartbeats ADD COLUMN health_audited_at BIGINT",
+        "ALTER TABLE node_heartbeats ADD COLUMN health_untold BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX node_heartbeats_untold ON node_heartbeats (cluster_id, node_id) WHERE health_untold > 0",
     ]
 
     /// One row, which the control plane writes to find out whether it can.

@@ -9,8 +9,8 @@ public struct ControlSettings: Sendable {
     public var missedHeartbeats = 3
     /// A node's clock that differs by more is recorded as a change of its health.
     public var clockTolerance = Duration.seconds(120)
-    /// Of each node, changes of its clock, and snapshots that are not recorded here, are each audited once in this time;
-    /// more are counted, and told with the next.
+    /// Of each node, changes of its health, changes of its clock, and snapshots that are not recorded here, are each audited
+    /// once in this time; more are counted, and told with the next.
     public var reportAuditInterval = Duration.seconds(600)
     /// One heartbeat in each interval is kept as history, in a ring of `heartbeatHistory` rows per node.
     public var heartbeatHistoryInterval = Duration.seconds(300)

@@ -114,7 +114,7 @@ struct NodeTests {
     }
 
     @Test func `a silent node is offline after three missed heartbeats, and online again with the next`() throws {
-        let bench = try Bench()
+        let bench = try Bench { $0.reportAuditInterval = .zero }
         let host = try fabric(["node"], bench)[0]
         func health() throws -> String { try bench.ask(bench.calls.node(host.node, in: host.cluster)).health }
         #expect(try health() == "new")

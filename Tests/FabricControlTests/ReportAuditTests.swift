@@ -33,6 +33,13 @@ struct ReportAuditTests {
         try bench.audit().filter { $0.event == Self.raised }.map(\.detail)
     }
 
+    /// Changes between online and offline.
+    private func healthDetails(_ bench: Bench) throws -> [String] {
+        try bench.audit().filter { $0.event == "node health changed" }.map(\.detail).filter {
+            !$0.hasPrefix(Self.clock)
+        }
+    }
+
     /// How many reports the events say were counted only.
     private func untold(_ details: [String]) -> Int {
         details.reduce(0) { sum, detail in
@@ -92,6 +99,77 @@ struct ReportAuditTests {
         _ = try beat(host, bench)
         bench.advance(.seconds(61))
         #expect(untold(try bench.audit().map(\.detail)) == 0)
+    }
+
+    @Test func `a member that comes and goes fills no audit, and where it ends is told`() throws {
+        let bench = try Bench()
+        let host = try member(bench)
+        let rounds = 40
+        for _ in 0..<rounds {
+            _ = try beat(host, bench)
+            // After 45 s it counts as silent.
+            bench.advance(.seconds(61))
+        }
+        bench.advance(.seconds(600))
+        let details = try healthDetails(bench)
+        // What falls due while it is online and sends nothing waits for its next change: 45, 655, 1,265 and 1,875 s after
+        // the first heartbeat. The last, at 2,475 s, follows no change.
+        #expect(details.count == 6, "\(details)")
+        #expect(details.prefix(2) == ["new → online", "online → offline: 3 heartbeats missing"])
+        #expect(details.dropFirst(2).dropLast().allSatisfy { $0.hasPrefix("online → offline: 3 heartbeats missing (") })
+        #expect(details.last?.hasPrefix("offline now (") == true)
+        // Every change is in one event or in one count.
+        #expect(untold(details) + details.count - 1 == 2 * rounds)
+        bench.advance(.seconds(3600))
+        #expect(try healthDetails(bench) == details, "nothing is left to tell")
+        try bench.verifyAudit()
+    }
+
+    @Test func `a member that comes back and stays is told to be online when the interval ends`() throws {
+        let bench = try Bench()
+        let host = try member(bench)
+        for _ in 0..<3 {
+            _ = try beat(host, bench)
+            bench.advance(.seconds(61))
+        }
+        for _ in 0..<45 {
+            _ = try beat(host, bench)
+            bench.advance(.seconds(15))
+        }
+        let details = try healthDetails(bench)
+        #expect(details.count == 3, "\(details)")
+        #expect(details.last?.hasPrefix("online now (5 untold since") == true, "\(details)")
+    }
+
+    @Test func `a silence whose recording has an unknown outcome is told all the same`() throws {
+        let bench = try Bench()
+        let host = try member(bench)
+        _ = try beat(host, bench)
+        bench.advance(.seconds(61))
+        _ = try beat(host, bench)
+        bench.advance(.seconds(44))
+        bench.store.next = .unknownButCommitted
+        bench.advance(.seconds(700))
+        let details = try healthDetails(bench)
+        #expect(details.count == 3)
+        #expect(details.last?.hasPrefix("offline now (2 untold since") == true, "\(details)")
+    }
+
+    @Test func `a silent member's last state is told after a restart of the control plane, once`() throws {
+        let bench = try Bench()
+        let host = try member(bench)
+        for _ in 0..<2 {
+            _ = try beat(host, bench)
+            bench.advance(.seconds(61))
+        }
+        #expect(try healthDetails(bench).count == 2)
+        for _ in 0..<3 {
+            try bench.restart()
+            bench.advance(.seconds(300))
+        }
+        let details = try healthDetails(bench)
+        #expect(details.count == 3)
+        #expect(details.last?.hasPrefix("offline now (2 untold since") == true, "\(details)")
     }
 
     @Test func `a change of the clock is told at once, and a later one after the interval`() throws {

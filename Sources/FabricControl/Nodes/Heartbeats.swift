@@ -15,7 +15,7 @@ extension ControlPlane {
         let offset = overflow ? (beat.clockMilliseconds < 0 ? Int64.min : Int64.max) : difference
         try record(beat, offset: offset, caller, call)
         var report = HeartbeatReport(
-            clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
+            health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
         if (caller.clockOffset.map(isSkewed) ?? false) != report.isSkewed { report.clockChange = report.isSkewed }
         if caller.health != .online { try noteOnline(caller, call) }
         var recordSequence: Int64?
@@ -78,9 +78,6 @@ extension ControlPlane {
                 .text(NodeHealth.online.rawValue), .integer(call.milliseconds), .id(caller.key.cluster),
                 .id(caller.key.node),
             ])
-        call.audit(
-            caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)",
-            "\(caller.health.rawValue) → online")
     }
 
     /// A node that has applied a snapshot that is not recorded here (the database was restored) would refuse those that
@@ -194,9 +191,12 @@ extension ControlPlane {
         }
     }
 
-    /// Records that nodes fell silent.
-    func markOffline(_ nodes: [NodeKey], now: Now) throws {
-        try store.transaction { transaction in
+    /// Records that nodes fell silent. Returns how long it is until the first change is due that was counted only; nil when
+    /// none was.
+    func markOffline(_ nodes: [NodeKey], now: Now) throws -> Duration? {
+        let time = now.wall.milliseconds
+        let wait: Duration? = try store.transaction { transaction in
+            var wait: Duration?
             for cluster in nodes.map(\.cluster).sortedUnique() {
                 var audits: [PendingAudit] = []
                 for key in nodes.sorted() where key.cluster == cluster {
@@ -209,30 +209,67 @@ extension ControlPlane {
                         WHERE cluster_id = $1 AND node_id = $2 AND health = 'online'
                         """, [.id(key.cluster), .id(key.node)])
                     guard changed > 0 else { continue }
-                    let backlog = try tellBacklog(of: key, transaction, now.wall.milliseconds)
-                    audits.append(
-                        PendingAudit(
-                            cluster: cluster, actor: Actor.control, event: .healthChanged, subject: "node \(key.node)",
-                            detail: "online → offline: \(settings.missedHeartbeats) heartbeats missing"
-                                + (backlog.map { " (\($0))" } ?? "")))
+                    let row = try transaction.first(
+                        "SELECT \(ReportAudits.columns) FROM node_heartbeats h WHERE h.cluster_id = $1 AND h.node_id = $2",
+                        [.id(key.cluster), .id(key.node)])
+                    var reports = try row.map(ReportAudits.init) ?? ReportAudits()
+                    if reports.health.isDue(at: time, settings.reportAuditInterval) {
+                        let news = "online → offline: \(settings.missedHeartbeats) heartbeats missing"
+                        audits.append(key.silence(reports.tellSilence(news, at: time)))
+                    } else {
+                        reports.health.count()
+                        wait = .earliest(wait, reports.health.wait(at: time, settings.reportAuditInterval))
+                    }
+                    try reports.save(key, transaction)
                 }
-                try append(audits, to: cluster, transaction, now.wall.milliseconds)
+                if !audits.isEmpty { try append(audits, to: cluster, transaction, time) }
             }
+            return wait
         }
         counters.nodesMarkedOffline += UInt64(nodes.count)
+        return wait
     }
 
-    /// What was counted of a node's reports, which falls silent before it was due.
-    private func tellBacklog(
-        of key: NodeKey, _ transaction: any Transaction, _ milliseconds: Int64
-    ) throws -> String? {
-        let row = try transaction.first(
-            "SELECT \(ReportAudits.columns) FROM node_heartbeats h WHERE h.cluster_id = $1 AND h.node_id = $2",
-            [.id(key.cluster), .id(key.node)])
-        guard var audits = try row.map(ReportAudits.init), let backlog = audits.backlog else { return nil }
-        if audits.clock.untold > 0 { audits.clock = ReportAudit(lastAt: milliseconds) }
-        if audits.raises.untold > 0 { audits.raises = ReportAudit(lastAt: milliseconds) }
-        try audits.save(key, transaction)
-        return backlog
+    /// Tells what was counted of silent nodes, once it is due: nothing comes of them any more that would. Of the others the
+    /// next heartbeat does, or that they fall silent. Returns how long it is until the next is due; nil when none is left.
+    func tellSilences(now: Now) throws -> Duration? {
+        let time = now.wall.milliseconds
+        return try store.transaction { transaction in
+            let rows = try transaction.query(
+                """
+                SELECT h.cluster_id, h.node_id, \(ReportAudits.columns)
+                FROM node_heartbeats h
+                JOIN cluster_memberships m ON m.cluster_id = h.cluster_id AND m.node_id = h.node_id
+                WHERE h.health_untold > 0 AND m.health = 'offline'
+                ORDER BY h.cluster_id, h.node_id
+                """, [])
+            var wait: Duration?
+            var audits: [PendingAudit] = []
+            for row in rows {
+                let key = NodeKey(cluster: try row.identifier("cluster_id"), node: try row.identifier("node_id"))
+                var reports = try ReportAudits(row)
+                guard reports.health.isDue(at: time, settings.reportAuditInterval) else {
+                    wait = .earliest(wait, reports.health.wait(at: time, settings.reportAuditInterval))
+                    continue
+                }
+                audits.append(key.silence(reports.tellSilence("offline now", at: time)))
+                try reports.save(key, transaction)
+            }
+            for cluster in audits.map(\.cluster).sortedUnique() {
+                try append(audits.filter { $0.cluster == cluster }, to: cluster, transaction, time)
+            }
+            return wait
+        }
     }
+}
+
+extension NodeKey {
+    fileprivate func silence(_ detail: String) -> PendingAudit {
+        PendingAudit(
+            cluster: cluster, actor: Actor.control, event: .healthChanged, subject: "node \(node)", detail: detail)
+    }
+}
+
+extension Duration {
+    static func earliest(_ a: Duration?, _ b: Duration) -> Duration { a.map { min($0, b) } ?? b }
 }

@@ -1,8 +1,9 @@
 internal import FabricCore
 
-/// When something that a node reports was last audited, and how often it has come up since: a member must not fill the
-/// audit, and nothing that it reports may go untold. At most one event in each `ControlSettings.reportAuditInterval`; what
-/// comes more often is counted, and told with the next, which follows on the first heartbeat after the interval.
+/// When something that a node does by its heartbeats was last audited, and how often it has come up since: a member must not
+/// fill the audit, and nothing that it reports may go untold. At most one event in each
+/// `ControlSettings.reportAuditInterval`; what comes more often is counted, and told with the next, which follows on the first
+/// heartbeat after the interval; of a node that is silent then, `tellSilences` does without.
 struct ReportAudit: Hashable {
     /// Milliseconds since the Unix epoch; nil before the first.
     var lastAt: Int64?
@@ -13,6 +14,12 @@ struct ReportAudit: Hashable {
     func isDue(at now: Int64, _ interval: Duration) -> Bool {
         guard let lastAt else { return true }
         return now < lastAt || now - lastAt >= interval.milliseconds
+    }
+
+    /// Until an event may be written, zero when one may.
+    func wait(at now: Int64, _ interval: Duration) -> Duration {
+        guard let lastAt, !isDue(at: now, interval) else { return .zero }
+        return interval - .milliseconds(now - lastAt)
     }
 
     /// What an event says of those that were counted only; nil when there are none.
@@ -30,8 +37,11 @@ struct ReportAudits: Hashable {
     var clock = ReportAudit()
     /// It has a snapshot that is not recorded here.
     var raises = ReportAudit()
+    /// It came to be online, or fell silent. Its first heartbeat of all, which comes once, is told for itself.
+    var health = ReportAudit()
 
-    static let columns = "h.clock_audited_at, h.clock_untold, h.raise_audited_at, h.raises_untold"
+    static let columns =
+        "h.clock_audited_at, h.clock_untold, h.raise_audited_at, h.raises_untold, h.health_audited_at, h.health_untold"
 
     /// Nothing yet.
     init() {}
@@ -42,14 +52,20 @@ struct ReportAudits: Hashable {
         clock.untold = try row.optionalInteger("clock_untold") ?? 0
         raises.lastAt = try row.optionalInteger("raise_audited_at")
         raises.untold = try row.optionalInteger("raises_untold") ?? 0
+        health.lastAt = try row.optionalInteger("health_audited_at")
+        health.untold = try row.optionalInteger("health_untold") ?? 0
     }
 
-    /// What is left to tell of a node that sends no heartbeats any more.
-    var backlog: String? {
+    /// An event on the health of a node that sends no heartbeats any more: with it all is told that is left to tell.
+    mutating func tellSilence(_ news: String, at now: Int64) -> String {
         let parts = [
-            clock.backlog.map { "changes of its clock: \($0)" }, raises.backlog.map { "foreign snapshots: \($0)" },
+            health.backlog, clock.backlog.map { "changes of its clock: \($0)" },
+            raises.backlog.map { "foreign snapshots: \($0)" },
         ].compactMap { $0 }
-        return parts.isEmpty ? nil : parts.joined(separator: "; ")
+        health = ReportAudit(lastAt: now)
+        if clock.untold > 0 { clock = ReportAudit(lastAt: now) }
+        if raises.untold > 0 { raises = ReportAudit(lastAt: now) }
+        return news + (parts.isEmpty ? "" : " (\(parts.joined(separator: "; ")))")
     }
 
     /// The node must have a row.
@@ -57,18 +73,21 @@ struct ReportAudits: Hashable {
         func time(_ audit: ReportAudit) -> SQLValue { audit.lastAt.map { .integer($0) } ?? .null }
         try transaction.execute(
             """
-            UPDATE node_heartbeats SET clock_audited_at = $1, clock_untold = $2, raise_audited_at = $3, raises_untold = $4
-            WHERE cluster_id = $5 AND node_id = $6
+            UPDATE node_heartbeats SET clock_audited_at = $1, clock_untold = $2, raise_audited_at = $3, raises_untold = $4,
+                health_audited_at = $5, health_untold = $6
+            WHERE cluster_id = $7 AND node_id = $8
             """,
             [
-                time(clock), .integer(clock.untold), time(raises), .integer(raises.untold), .id(key.cluster),
-                .id(key.node),
+                time(clock), .integer(clock.untold), time(raises), .integer(raises.untold), time(health),
+                .integer(health.untold), .id(key.cluster), .id(key.node),
             ])
     }
 }
 
 /// One heartbeat's reports, as the audit hears of them.
 struct HeartbeatReport {
+    /// What its health was before.
+    var health: NodeHealth
     /// The clock came to be wrong (true), or right again (false); nil when it is as it was.
     var clockChange: Bool?
     /// What became of the snapshot's version; nil when the node has none but ours.
@@ -83,20 +102,23 @@ extension ControlPlane {
     /// Audits what a heartbeat reported, or counts it, and tells what was counted once that is due.
     func auditReports(_ report: HeartbeatReport, _ caller: NodeCaller, _ call: Call) throws {
         var audits = caller.audits
+        func write(_ event: AuditEventKind, _ detail: String) {
+            call.audit(
+                caller.key.cluster, actor: Actor.control, event, subject: "node \(caller.key.node)", detail)
+        }
+        if report.health == .new { write(.healthChanged, "new → online") }
+        tell(
+            &audits.health, call, news: report.health == .offline ? "offline → online" : nil, standing: "online now"
+        ) { write(.healthChanged, $0) }
         let clock = report.isSkewed ? "its clock is \(report.clockOffset / 1000) s off" : "its clock is right"
         tell(
             &audits.clock, call,
             news: report.clockChange.map { $0 ? clock : "\(clock) again" }, standing: "\(clock) now"
-        ) {
-            call.audit(caller.key.cluster, actor: Actor.control, .healthChanged, subject: "node \(caller.key.node)", $0)
-        }
+        ) { write(.healthChanged, $0) }
         tell(
             &audits.raises, call, news: report.raise,
             standing: "the version is \(report.version): the node kept reporting snapshots that are not recorded here"
-        ) {
-            call.audit(
-                caller.key.cluster, actor: Actor.control, .snapshotRaised, subject: "node \(caller.key.node)", $0)
-        }
+        ) { write(.snapshotRaised, $0) }
         if audits != caller.audits { try audits.save(caller.key, call.transaction) }
     }
 

@@ -34,6 +34,7 @@ public final class ControlService: Component {
         case parkExpiry = "a parked request's time is up"
         case snapshotFlush = "snapshots are to be made"
         case silenceSweep = "look for nodes that fell silent"
+        case silenceTelling = "tell what was counted of silent nodes"
         case refreshCheck = "look for snapshots to refresh"
         case startRetry = "begin again after a store error"
         case writeProbe = "see whether records can be written again"
@@ -52,6 +53,7 @@ public final class ControlService: Component {
     private var startAt: Instant?
     private var flushAt: Instant?
     private var sweepAt: Instant?
+    private var tellAt: Instant?
     private var refreshAt: Instant?
     private var probeAt: Instant?
 
@@ -82,6 +84,7 @@ public final class ControlService: Component {
             resume(id, now: now, isLast: true, into: &actions)
         }
         if let sweepAt, sweepAt <= instant { sweep(now) }
+        if let tellAt, tellAt <= instant { tellSilences(now) }
         if let refreshAt, refreshAt <= instant { checkRefresh(now) }
         if let probeAt, probeAt <= instant { probe(now) }
         planProbe(now)
@@ -90,7 +93,7 @@ public final class ControlService: Component {
     public func nextDeadline() -> Deadline<DeadlineReason>? {
         let candidates: [(Instant?, DeadlineReason)] = [
             (startAt, .startRetry), (flushAt, .snapshotFlush), (parked.nextDeadline, .parkExpiry),
-            (sweepAt, .silenceSweep), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
+            (sweepAt, .silenceSweep), (tellAt, .silenceTelling), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
         ]
         return candidates.reduce(nil) { earliest, candidate in
             .earlier(earliest, candidate.0.map { Deadline($0, candidate.1) })
@@ -167,6 +170,7 @@ extension ControlService {
             try plane.prepare(now: now.wall)
             for key in try plane.onlineNodes() { hear(key, now) }
             if try plane.markStaleSnapshots(now: now) { flushAt = now.monotonic }
+            tellAt = try plane.tellSilences(now: now).map { now.monotonic + $0 }
             startAt = nil
             refreshAt = now.monotonic + plane.settings.refreshCheck
         } catch {
@@ -197,12 +201,25 @@ extension ControlService {
         let horizon = now.monotonic - plane.settings.offlineAfter
         let silent = lastHeard.filter { $0.value <= horizon }.keys.sorted()
         do {
-            if !silent.isEmpty, !planted(.silenceUnnoticed) { try plane.markOffline(silent, now: now) }
+            if !silent.isEmpty, !planted(.silenceUnnoticed), let wait = try plane.markOffline(silent, now: now) {
+                tellAt = min(tellAt ?? .distantFuture, now.monotonic + wait)
+            }
             for key in silent { lastHeard[key] = nil }
             sweepAt = lastHeard.isEmpty ? nil : now.monotonic + plane.settings.heartbeatInterval / 3
         } catch {
             plane.note(error)
             sweepAt = now.monotonic + Self.retryDelay
+            // It may have taken place, and the next sweep finds nobody to count.
+            tellAt = min(tellAt ?? .distantFuture, now.monotonic + Self.retryDelay)
+        }
+    }
+
+    private func tellSilences(_ now: Now) {
+        do {
+            tellAt = try plane.tellSilences(now: now).map { now.monotonic + $0 }
+        } catch {
+            plane.note(error)
+            tellAt = now.monotonic + Self.retryDelay
         }
     }
 
