@@ -20,12 +20,15 @@ struct PostgresFailure: Error {
 
     /// - Parameter state: five characters; empty when there was no answer.
     init(state: String, message: String) {
+        let mend = Self.mends.first { $0.state == state }.map { "; \($0.mend)" } ?? ""
         let kind: Kind =
             switch state {
             // A plan that another session's change of the schema made stale is made anew, too.
             case "40001", "40P01", "0A000", "26000": .conflict
             case "XX001", "XX002": .corrupt
             case "57014", "55P03": .unavailable  // a time limit of ours
+            // Every change would fail so until somebody mends the server or its roles.
+            case "25006", "42501": .unavailable
             case "": .unavailable
             default:
                 switch state.prefix(2) {
@@ -35,8 +38,20 @@ struct PostgresFailure: Error {
                 default: .statement
                 }
             }
-        self.init(kind, state.isEmpty ? message : "\(message) (\(state))")
+        self.init(kind, state.isEmpty ? message : "\(message) (\(state))\(mend)")
     }
+
+    /// What an operator can do, and the server does not say.
+    private static let mends: [(state: String, mend: String)] = [
+        (
+            "25006",
+            "the server takes no changes: name the primary server if this one is a standby, or end its read-only mode"
+        ),
+        (
+            "42501",
+            "the control plane's role lacks a privilege: let the role own the schema and its tables, or GRANT them to it"
+        ),
+    ]
 
     var isConflict: Bool { kind == .conflict }
     var isSilence: Bool { kind == .silent }

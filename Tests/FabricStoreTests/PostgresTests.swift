@@ -131,6 +131,60 @@ extension FabricStoreTests {
                 refusal { try bench.store.transaction { _ in } }?.description.contains("another control plane") == true)
         }
 
+        @Test func `a connection on which libpq fails is given up, whatever libpq calls it`() throws {
+            let bench = try PostgresBench()
+            func backend() throws -> Int64 {
+                try bench.store.transaction {
+                    try $0.query("SELECT pg_backend_pid() AS pid", [])[0].integer("pid")
+                }
+            }
+            let before = try backend()
+            // More than libpq sends, which it finds out by itself.
+            let count = 70_000
+            let list = (1...count).map { "$\($0)" }.joined(separator: ",")
+            let error = refusal {
+                _ = try bench.store.transaction {
+                    try $0.query("SELECT 1 AS a WHERE 1 IN (\(list))", Array(repeating: .integer(1), count: count))
+                }
+            }
+            guard case .unavailable = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(try backend() != before)
+        }
+
+        @Test(arguments: [
+            (
+                "SET TRANSACTION READ ONLY",
+                "cannot execute INSERT in a read-only transaction (25006); the server takes no changes: name the primary"
+            ),
+            (
+                "SET LOCAL ROLE pg_monitor",
+                "(42501); the control plane's role lacks a privilege: let the role own the schema and its tables, or GRANT"
+            ),
+        ])
+        func `a database that takes no changes, or no more from this role, is away, and the mend is told`(
+            _ cause: String, _ words: String
+        ) throws {
+            let bench = try PostgresBench("CREATE TABLE t (a BIGINT)")
+            let error = refusal {
+                try bench.store.transaction { transaction in
+                    // Else its tables are not found, which is another matter.
+                    let schema = try transaction.query("SELECT current_schema()::text AS a", [])[0].text("a")
+                    try transaction.execute("GRANT USAGE ON SCHEMA \(schema) TO pg_monitor", [])
+                    try transaction.execute(cause, [])
+                    try transaction.execute("INSERT INTO t (a) VALUES (1)", [])
+                }
+            }
+            guard case .unavailable(let why) = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(why.contains(words), "\(why)")
+            #expect(try bench.store.transaction { try $0.execute("INSERT INTO t (a) VALUES (1)", []) } == 1)
+        }
+
         @Test func `more statements than are kept prepared do no harm`() throws {
             let bench = try PostgresBench("CREATE TABLE t (a BIGINT)") { $0.preparedStatements = 3 }
             try bench.store.transaction { transaction in
