@@ -26,12 +26,12 @@ struct `How long a control plane has been at one thing` {
         let turns = TurnWatch()
         let store = TurnStore(slow, turns) { slow.clock }
         turns.begin(slow.clock)
+        var longest = Duration.zero
         for index in 0..<10_000 {
             slow.fails = index % 2 == 0
-            try? store.transaction { _ in
-                #expect(turns.busyFor(slow.clock) == .milliseconds(15))
-            }
+            try? store.transaction { _ in longest = max(longest, turns.busyFor(slow.clock)) }
         }
+        #expect(longest == .milliseconds(15))
         #expect(turns.busyFor(slow.clock) == .zero)
         slow.clock = slow.clock + .seconds(3)
         #expect(turns.busyFor(slow.clock) == .seconds(3), "what is at no end counts")
