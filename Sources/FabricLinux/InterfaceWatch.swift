@@ -14,7 +14,7 @@ public final class InterfaceWatch {
     public struct Changes: Hashable, Sendable {
         /// Ascending.
         public var indexes: [Int32] = []
-        /// Something was lost: it may have been any.
+        /// Something was lost, or a route took the place of one that is not told: it may have been any.
         public var isAny = false
 
         public func concern(_ index: Int32) -> Bool { isAny || indexes.contains(index) }
@@ -54,8 +54,10 @@ public final class InterfaceWatch {
     static func take(_ datagram: UnsafeRawBufferPointer, _ changes: inout Changes) {
         do throws(RouteMessageError) {
             for message in try RouteMessage.parse(datagram) {
-                if let index = message.index { changes.indexes.append(index) }
-                if message == .overrun { changes.isAny = true }
+                switch message {
+                case .overrun, .replaced, .interrupted: changes.isAny = true
+                default: if let index = message.index { changes.indexes.append(index) }
+                }
             }
         } catch {
             changes.isAny = true
@@ -63,30 +65,64 @@ public final class InterfaceWatch {
     }
 }
 
+/// The kernel's answer to one question about an interface, as its datagrams come.
+struct RouteAnswer {
+    enum Step: Hashable { case more, whole, noDevice, interrupted }
+
+    let index: Int32
+    /// Many messages and an end; otherwise one message without.
+    let isDump: Bool
+    /// Those about the interface: older kernels tell of others too.
+    private(set) var messages: [RouteMessage] = []
+
+    init(index: Int32, isDump: Bool) {
+        self.index = index
+        self.isDump = isDump
+    }
+
+    /// Throws what the kernel refuses, and what is no answer, as a failure of `operation`.
+    mutating func take(_ datagram: UnsafeRawBufferPointer, _ operation: String) throws(SystemError) -> Step {
+        let parsed: [RouteMessage]
+        do throws(RouteMessageError) { parsed = try RouteMessage.parse(datagram) } catch {
+            throw SystemError("\(operation): \(error)", code: EPROTO)
+        }
+        for message in parsed {
+            switch message {
+            case .interrupted: return .interrupted
+            case .done, .error(0): return .whole
+            case .error(ENODEV): return .noDevice
+            case .error(let code): throw SystemError(operation, code: code)
+            default: if message.index == index { messages.append(message) }
+            }
+        }
+        return isDump ? .more : .whole
+    }
+}
+
 extension TUNDevice {
     /// Answers of the kernel to one question; more are a fault.
     static let longestDump = 1 << 16
+    /// How often a question is asked whose answer was interrupted by changes.
+    static let dumpsPerQuestion = 8
 
     /// How the device is now; nil when it is not in this namespace any more.
     public func state() throws(SystemError) -> InterfaceState? {
         var state: InterfaceState?
-        let link = try ask(Int32(FABRIC_ROUTE_LINK)) { message in
-            if case .link(interfaceIndex, let isUp, let mtu) = message {
-                state = InterfaceState(isUp: isUp, mtu: mtu ?? 0, addresses: [], routes: [])
-            }
+        guard let link = try ask(Int32(FABRIC_ROUTE_LINK)) else { return nil }
+        for case .link(_, let isUp, let mtu) in link {
+            state = InterfaceState(isUp: isUp, mtu: mtu ?? 0, addresses: [], routes: [])
         }
-        guard link else { return nil }
         var addresses: Set<InterfaceAddress> = []
         var routes: Set<IPPrefix> = []
         for question in [FABRIC_ROUTE_ADDRESSES, FABRIC_ROUTE_ROUTES_V4, FABRIC_ROUTE_ROUTES_V6] {
-            let isThere = try ask(Int32(question)) { message in
+            guard let answer = try ask(Int32(question)) else { return nil }
+            for message in answer {
                 switch message {
-                case .address(interfaceIndex, let address, isGone: false): addresses.insert(address)
-                case .route(interfaceIndex, let route, isGone: false): routes.insert(route)
+                case .address(_, let address, isGone: false): addresses.insert(address)
+                case .route(_, let route, isGone: false): routes.insert(route)
                 default: break
                 }
             }
-            guard isThere else { return nil }
         }
         state?.addresses = addresses.sorted()
         state?.routes = routes.sorted()
@@ -96,9 +132,23 @@ extension TUNDevice {
     /// What to say when there is no `state`.
     public var absence: SystemError { SystemError("look at the state of \(name)", code: ENODEV) }
 
-    /// False when there is no such device. Addresses and routes may be those of other devices too, from older kernels.
-    private func ask(_ question: Int32, _ body: (RouteMessage) -> Void) throws(SystemError) -> Bool {
+    /// What the kernel tells of the device; nil when there is no such device.
+    private func ask(_ question: Int32) throws(SystemError) -> [RouteMessage]? {
         let operation = "look at the state of \(name)"
+        for _ in 0..<TUNDevice.dumpsPerQuestion {
+            var answer = RouteAnswer(index: interfaceIndex, isDump: question != FABRIC_ROUTE_LINK)
+            switch try receive(&answer, to: question, operation) {
+            case .whole, .more: return answer.messages
+            case .noDevice: return nil
+            case .interrupted: continue
+            }
+        }
+        throw SystemError("\(operation): addresses or routes change faster than they are told", code: EAGAIN)
+    }
+
+    private func receive(
+        _ answer: inout RouteAnswer, to question: Int32, _ operation: String
+    ) throws(SystemError) -> RouteAnswer.Step {
         let socket = OwnedDescriptor(try check(fabric_route_ask(question, interfaceIndex), operation))
         let buffer = UnsafeMutableRawBufferPointer.allocate(
             byteCount: InterfaceWatch.datagramBytes, alignment: 16)
@@ -106,23 +156,9 @@ extension TUNDevice {
         for _ in 0..<TUNDevice.longestDump {
             let count = fabric_route_receive(socket.raw, buffer.baseAddress, buffer.count)
             if count < 0 { throw SystemError(operation, code: Int32(clamping: -count)) }
-            let messages: [RouteMessage]
-            do throws(RouteMessageError) {
-                messages = try RouteMessage.parse(UnsafeRawBufferPointer(rebasing: buffer[..<Int(count)]))
-            } catch {
-                throw SystemError("\(operation): \(error)", code: EPROTO)
-            }
-            for message in messages {
-                switch message {
-                case .done: return true
-                case .error(0): return true
-                case .error(ENODEV): return false
-                case .error(let code): throw SystemError(operation, code: code)
-                default: body(message)
-                }
-            }
-            // One link is one message without an end.
-            if question == FABRIC_ROUTE_LINK { return true }
+            let datagram = UnsafeRawBufferPointer(rebasing: buffer[..<Int(count)])
+            let step = try answer.take(datagram, operation)
+            if step != .more { return step }
         }
         throw SystemError(operation, code: EPROTO)
     }

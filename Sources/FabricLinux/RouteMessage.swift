@@ -5,6 +5,7 @@ public import FabricCore
 /// ```
 /// nlmsghdr   length 4 (with this header) | type 2 | flags 2 | sequence 4 | port 4
 ///   error    errno 4, negative; 0 acknowledges
+///   done     errno 4, negative; 0 when the dump is whole. Older kernels may leave it away.
 ///   link     family 1 | 0 1 | device type 2 | index 4 | flags 4 | change 4      then attributes
 ///   address  family 1 | prefix length 1 | flags 1 | scope 1 | index 4           then attributes
 ///   route    family 1 | destination length 1 | source length 1 | tos 1 | table 1 | protocol 1 | scope 1 | type 1 | flags 4
@@ -19,8 +20,13 @@ public enum RouteMessage: Hashable, Sendable {
     case address(index: Int32, InterfaceAddress, isGone: Bool)
     /// A plain route of the main table to one interface.
     case route(index: Int32, IPPrefix, isGone: Bool)
+    /// A route of the main table, of any kind, has taken another's place. The end of that one, which may have been any
+    /// interface's, is not told.
+    case replaced
     /// A dump has ended.
     case done
+    /// A part of a dump that does not hold together: something changed meanwhile. It is to be asked for again.
+    case interrupted
     /// A request failed with this errno, or, when it is 0, was carried out.
     case error(Int32)
     /// Messages were lost.
@@ -32,7 +38,7 @@ public enum RouteMessage: Hashable, Sendable {
     public var index: Int32? {
         switch self {
         case .link(let index, _, _), .linkGone(let index), .address(let index, _, _), .route(let index, _, _): index
-        case .done, .error, .overrun, .other: nil
+        case .replaced, .done, .interrupted, .error, .overrun, .other: nil
         }
     }
 }
@@ -55,6 +61,12 @@ extension RouteMessage {
         static let deleteAddress: UInt16 = 21
         static let newRoute: UInt16 = 24
         static let deleteRoute: UInt16 = 25
+    }
+    private enum Flag {
+        /// NLM_F_DUMP_INTR
+        static let interrupted: UInt16 = 0x10
+        /// NLM_F_REPLACE, of a new route.
+        static let replace: UInt16 = 0x100
     }
     private enum Attribute {
         static let linkMTU: UInt16 = 4
@@ -84,18 +96,23 @@ extension RouteMessage {
                 throw RouteMessageError(description: "a message of \(length) bytes in \(bytes.count - offset)")
             }
             let body = UnsafeRawBufferPointer(rebasing: bytes[(offset + 16)..<(offset + length)])
-            messages.append(try one(bytes.own16(offset + 4), body))
+            messages.append(try one(bytes.own16(offset + 4), flags: bytes.own16(offset + 6), body))
             offset += (length + 3) & ~3
         }
         return messages
     }
 
-    private static func one(_ kind: UInt16, _ body: UnsafeRawBufferPointer) throws(RouteMessageError) -> RouteMessage {
+    private static func one(
+        _ kind: UInt16, flags: UInt16, _ body: UnsafeRawBufferPointer
+    ) throws(RouteMessageError) -> RouteMessage {
+        if flags & Flag.interrupted != 0 { return .interrupted }
         switch kind {
         case Kind.error:
             try need(4, body)
             return .error(Int32(clamping: -Int64(Int32(bitPattern: body.own32(0)))))
-        case Kind.done: return .done
+        case Kind.done:
+            let code = body.count >= 4 ? Int32(bitPattern: body.own32(0)) : 0
+            return code == 0 ? .done : .error(Int32(clamping: -Int64(code)))
         case Kind.overrun: return .overrun
         case Kind.newLink, Kind.deleteLink:
             try need(16, body)
@@ -116,15 +133,19 @@ extension RouteMessage {
             else { return .other }
             return .address(
                 index: Int32(bitPattern: body.own32(4)), whole, isGone: kind == Kind.deleteAddress)
-        case Kind.newRoute, Kind.deleteRoute: return try route(body, isGone: kind == Kind.deleteRoute)
+        case Kind.newRoute: return try route(body, replaces: flags & Flag.replace != 0, isGone: false)
+        case Kind.deleteRoute: return try route(body, replaces: false, isGone: true)
         default: return .other
         }
     }
 
-    private static func route(_ body: UnsafeRawBufferPointer, isGone: Bool) throws(RouteMessageError) -> RouteMessage {
+    private static func route(
+        _ body: UnsafeRawBufferPointer, replaces: Bool, isGone: Bool
+    ) throws(RouteMessageError) -> RouteMessage {
         try need(12, body)
         let table = try attribute(Attribute.routeTable, body, from: 12)
         let tableNumber = table.flatMap { $0.count == 4 ? $0.own32(0) : nil } ?? UInt32(body[4])
+        if replaces, tableNumber == mainTable { return .replaced }
         guard body[7] == unicastRoute, tableNumber == mainTable, body.own32(8) & clonedRoute == 0,
             let interface = try attribute(Attribute.routeInterface, body, from: 12), interface.count == 4
         else { return .other }

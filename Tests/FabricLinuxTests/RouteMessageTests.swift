@@ -15,8 +15,8 @@ import Testing
         bytes + [UInt8](repeating: 0, count: (4 - bytes.count % 4) % 4)
     }
 
-    private static func message(_ kind: UInt16, _ body: [UInt8]) -> [UInt8] {
-        padded(own(UInt32(16 + body.count)) + own(kind) + own(UInt16(0)) + own(UInt32(1)) + own(UInt32(0)) + body)
+    private static func message(_ kind: UInt16, flags: UInt16 = 0, _ body: [UInt8]) -> [UInt8] {
+        padded(own(UInt32(16 + body.count)) + own(kind) + own(flags) + own(UInt32(1)) + own(UInt32(0)) + body)
     }
 
     private static func attribute(_ type: UInt16, _ value: [UInt8]) -> [UInt8] {
@@ -35,10 +35,10 @@ import Testing
     }
 
     private static func route(
-        kind: UInt16 = 24, _ family: UInt8, _ length: UInt8, table: UInt8 = 254, type: UInt8 = 1, flags: UInt32 = 0,
-        _ attributes: [UInt8]
+        kind: UInt16 = 24, sent: UInt16 = 0, _ family: UInt8, _ length: UInt8, table: UInt8 = 254, type: UInt8 = 1,
+        flags: UInt32 = 0, _ attributes: [UInt8]
     ) -> [UInt8] {
-        message(kind, [family, length, 0, 0, table, 4, 253, type] + own(flags) + attributes)
+        message(kind, flags: sent, [family, length, 0, 0, table, 4, 253, type] + own(flags) + attributes)
     }
 
     private static let interface = attribute(4, own(Int32(7)))
@@ -81,7 +81,17 @@ import Testing
         ("an acknowledgement", message(2, own(Int32(0))), .error(0)),
         ("a loss", message(4, []), .overrun),
         ("another kind", message(99, [1, 2, 3]), .other),
+        ("an end without a number", message(3, []), .done),
+        ("a dump that failed", message(3, flags: 2, own(Int32(-19))), .error(19)),
+        ("a dump that changed under way", route(sent: 0x12, 2, 24, v4 + interface), .interrupted),
+        ("a dump that changed at its end", message(3, flags: 0x12, [0, 0, 0, 0]), .interrupted),
+        ("a route in another's place", route(sent: 0x100, 2, 24, v4 + interface), .replaced),
+        ("a blackhole in another's place", route(sent: 0x100, 2, 32, type: 6, v4), .replaced),
+        ("a place in another table", route(sent: 0x100, 2, 24, table: 255, v4 + interface), .other),
+        ("a capped error", message(2, flags: 0x100, own(Int32(-17))), .error(17)),
     ]
+
+    private static func bytes(_ name: String) -> [UInt8] { cases.first { $0.0 == name }!.1 }
 
     private func parse(_ bytes: [UInt8]) throws -> [RouteMessage] {
         try bytes.withUnsafeBytes { try RouteMessage.parse($0) }
@@ -123,7 +133,7 @@ import Testing
     }
 
     @Test func `what can't be read, and what was lost, may concern any interface`() {
-        for bytes in [[1, 2, 3], Self.cases.first { $0.0 == "a loss" }!.1] {
+        for bytes in [[1, 2, 3], Self.bytes("a loss"), Self.bytes("a blackhole in another's place")] {
             var changes = InterfaceWatch.Changes()
             bytes.withUnsafeBytes { InterfaceWatch.take($0, &changes) }
             #expect(changes.isAny && changes.concern(12))
@@ -131,6 +141,41 @@ import Testing
         var changes = InterfaceWatch.Changes()
         Self.cases[0].1.withUnsafeBytes { InterfaceWatch.take($0, &changes) }
         #expect(!changes.isAny && changes.concern(7) && !changes.concern(12))
+    }
+
+    // MARK: Answers
+
+    private func step(_ answer: inout RouteAnswer, _ names: String...) throws -> RouteAnswer.Step {
+        try names.flatMap { Self.bytes($0) }.withUnsafeBytes { try answer.take($0, "look") }
+    }
+
+    @Test func `a dump is whole at its end, and tells of the device that was asked about`() throws {
+        var answer = RouteAnswer(index: 7, isDump: true)
+        #expect(try step(&answer, "a route", "a default route") == .more)
+        #expect(try step(&answer, "an IPv6 address that is gone", "the end") == .whole)
+        #expect(answer.messages.count == 3)
+        var other = RouteAnswer(index: 8, isDump: true)
+        #expect(try step(&other, "a route", "the end") == .whole)
+        #expect(other.messages.isEmpty)
+        var link = RouteAnswer(index: 7, isDump: false)
+        #expect(try step(&link, "a link that is up") == .whole)
+    }
+
+    @Test func `a dump that something changed under way is not taken for the whole`() throws {
+        for name in ["a dump that changed under way", "a dump that changed at its end"] {
+            var answer = RouteAnswer(index: 7, isDump: true)
+            #expect(try step(&answer, "a route", name, "the end") == .interrupted)
+        }
+    }
+
+    @Test func `a dump that ends with an error is no answer`() throws {
+        var gone = RouteAnswer(index: 7, isDump: true)
+        #expect(try step(&gone, "a route", "a dump that failed") == .noDevice)
+        let refused = Self.message(3, flags: 2, Self.own(Int32(-12)))
+        #expect(throws: SystemError("look", code: 12)) {
+            var answer = RouteAnswer(index: 7, isDump: true)
+            _ = try refused.withUnsafeBytes { try answer.take($0, "look") }
+        }
     }
 }
 
@@ -174,6 +219,19 @@ struct InterfaceWatchTests {
             #expect(changed[0].routes == [IPPrefix("10.9.0.0/24")!, IPPrefix("fd00:9::1/128")!])
             #expect(changed[1].addresses.isEmpty && changed[1].routes.isEmpty && changed[1].isUp)
             #expect(changed[2].mtu == 1300 && !changed[3].isUp)
+
+            try device.setUp(true)
+            for (prefix, foreign) in [
+                ("10.7.0.0/24", ["10.7.0.0/24", "dev", other.name]), ("10.7.0.0/24", ["blackhole", "10.7.0.0/24"]),
+                ("fd00:9:7::/64", ["fd00:9:7::/64", "dev", other.name]),
+            ] {
+                try device.addRoute(IPPrefix(prefix)!)
+                _ = try watch.changes()
+                try namespace.command(["ip", "route", "replace"] + foreign)
+                #expect(try watch.changes().concern(device.interfaceIndex), "\(foreign)")
+                #expect(try #require(try device.state()).routes.contains(IPPrefix(prefix)!) == false)
+                try namespace.command(["ip", "route", "delete"] + foreign)
+            }
 
             try namespace.command(["ip", "link", "delete", device.name])
             #expect(try watch.changes().concern(device.interfaceIndex))
