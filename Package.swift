@@ -72,7 +72,7 @@ let allTestTargets: [Target] = [
         "FabricRuntimeTests",
         [
             "FabricCore", "FabricWire", "FabricControl", "FabricOperator", "FabricCrypto", "FabricIdentity",
-            "FabricRuntime",
+            "FabricLinux", "FabricNode", "FabricRuntime",
             .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
         ]),

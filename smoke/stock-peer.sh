@@ -259,12 +259,18 @@ interface_state() {
 }
 as_before() { [ "$(interface_state)" = "$1" ]; }
 disturb_interface() { # somebody changes the TUN device: it is put right, and told of once
-    local before words
+    local before words command undo
     before=$(interface_state)
-    while IFS='|' read -r words command; do
+    while IFS='|' read -r words command undo; do
         # shellcheck disable=SC2086 # a command's words
         ip -n "$ours" $command </dev/null || fail "ip $command"
         as_before "$before" && fail "ip $command changed nothing"
+        if [ -n "$undo" ]; then
+            # What has its place is somebody else's: it is told of and left, and the interface put right when it is gone.
+            await 30 "after ip $command nothing is told" eval "status | grep -q 'File exists'"
+            # shellcheck disable=SC2086 # a command's words
+            ip -n "$ours" $undo </dev/null || fail "ip $undo"
+        fi
         await 30 "after ip $command the TUN device was not put right" as_before "$before"
         [ "$(grep -c "changed from outside: $words" "$work/agent.log")" = 1 ] || fail "\"$words\" is not told of once"
         await 10 "after ip $command no packet passes" ip netns exec "$ours" ping -q -n -c 1 -W 1 10.78.0.2
@@ -274,6 +280,7 @@ its MTU is 1300|link set rapwg mtu 1300
 its MTU is 1200|link set rapwg mtu 1200
 without address|address flush dev rapwg
 without route fd78::2/128|-6 route delete fd78::2/128 dev rapwg
+without route 10.78.0.2/32|route replace blackhole 10.78.0.2/32|route delete blackhole 10.78.0.2/32
 END
 }
 outlast_session() {

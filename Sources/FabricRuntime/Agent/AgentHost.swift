@@ -57,8 +57,8 @@ public final class AgentHost {
     private let status: StatusSocket
     private let keyLog: KeyLogFile?
     private let packets: PacketDriver
-    /// Nil without interfaces.
-    private let watch: InterfaceWatch?
+    /// Nil without interfaces, and from a failure of it until the next configuration.
+    private var watch: InterfaceWatch?
     private var actions: [NodeAction] = []
 
     /// Opens all that the agent needs; throws in words that say what is wrong and the mend.
@@ -75,7 +75,6 @@ public final class AgentHost {
         state = StateWriter(directory: directory)
         socket = try UDPSocket(bind: settings.listen)
         control = ControlClient(endpoint: settings.control, logger: logger)
-        watch = try settings.interfacePattern.map { _ in try InterfaceWatch() }
         status = try StatusSocket(path: settings.statusSocket ?? settings.stateDirectory + ".sock")
         keyLog = try settings.keyLog.map { try KeyLogFile(path: $0) }
         agent = NodeAgent(
@@ -107,12 +106,7 @@ public final class AgentHost {
         try loop.register(status.descriptor) { [unowned self] in
             status.serve(JSON.encodeOwn(ownStatus()))
         }
-        if let watch {
-            try loop.register(watch.descriptor) { [unowned self] in
-                lookAtInterfaces(watch)
-                settle(LinuxClock.now())
-            }
-        }
+        if settings.interfacePattern != nil { try watchInterfaces() }
         loop.onDeadline = { [unowned self] in
             let now = LinuxClock.now()
             agent.handleDeadline(now: now, into: &actions)
@@ -256,18 +250,37 @@ public final class AgentHost {
     }
 
     private func apply(_ configuration: InterfaceConfiguration, _ interface: AgentInterface) {
-        let failures = interface.apply(configuration).map(\.description).joined(separator: "; ")
+        var failures: [SystemError] = []
+        // Before the interface is looked at: what changes after that is heard.
+        do throws(SystemError) { try watchInterfaces() } catch { failures.append(error) }
+        failures += interface.apply(configuration)
+        let words = failures.map(\.description).joined(separator: "; ")
         tell(
             failures.isEmpty
-                ? .interfaceConfigured(configuration.domain) : .interfaceFailed(configuration.domain, failures))
+                ? .interfaceConfigured(configuration.domain) : .interfaceFailed(configuration.domain, words))
     }
 
-    /// Tells the agent how the interfaces are of which the kernel says that something has changed.
-    private func lookAtInterfaces(_ watch: InterfaceWatch) {
+    /// Hears of changed interfaces from now on, unless it does already.
+    private func watchInterfaces() throws(SystemError) {
+        guard watch == nil else { return }
+        let opened = try InterfaceWatch()
+        try loop.register(opened.descriptor) { [unowned self] in
+            lookAtInterfaces()
+            settle(LinuxClock.now())
+        }
+        watch = opened
+    }
+
+    /// Tells the agent how the interfaces are of which the kernel says that something has changed. What can't be looked at has
+    /// failed: the agent asks for its configuration again, less and less often, which looks again.
+    private func lookAtInterfaces() {
+        guard let watch else { return }
         let changes: InterfaceWatch.Changes
         do throws(SystemError) { changes = try watch.changes() } catch {
             loop.unregister(watch.descriptor)
-            return logger.error("interfaces are not watched any more", metadata: ["error": "\(error)"])
+            self.watch = nil
+            for interface in packets.interfaces { tell(.interfaceFailed(interface.domain, "\(error)")) }
+            return
         }
         for interface in packets.interfaces where changes.concern(interface.device.interfaceIndex) {
             do throws(SystemError) {
@@ -277,7 +290,7 @@ public final class AgentHost {
                     packets.lose(interface, interface.device.absence)
                 }
             } catch {
-                logger.warning("an interface can't be looked at", metadata: ["error": "\(error)"])
+                tell(.interfaceFailed(interface.domain, "\(error)"))
             }
         }
     }

@@ -8,15 +8,13 @@ internal import Glibc
 final class AgentInterface {
     let domain: RoutingDomainID
     let device: TUNDevice
-    /// Beside the overlay address, those that were asked for.
-    private var addresses: [InterfaceAddress] = []
+    private var holdings = InterfaceHoldings()
     /// Of the virtio header that stands before each packet, where the device has them.
     let headerLength: Int
     /// Super-packets that wait for being written, of one turn.
     static let deliveries = 64
     private var coalescer: Coalescer
     private let pieces: UnsafeMutablePointer<iovec>
-    private var routes: [IPPrefix] = []
 
     init(pattern: String, offloads: Bool, _ configuration: InterfaceConfiguration) throws {
         domain = configuration.domain
@@ -32,64 +30,8 @@ final class AgentInterface {
         try device.setUp(true)
     }
 
-    /// Makes the device what it should be, whatever it is now. Does all that can be done, and returns what could not: a route that
-    /// the host has already takes nothing from the others. What failed is tried again with the next configuration, which comes
-    /// soon when something did.
-    func apply(_ configuration: InterfaceConfiguration) -> [SystemError] {
-        var failures: [SystemError] = []
-        func attempt(_ body: () throws(SystemError) -> Void) {
-            do throws(SystemError) { try body() } catch { failures.append(error) }
-        }
-        attempt { () throws(SystemError) in try raiseLink(configuration.mtu) }
-        var found = InterfaceState(isUp: true, mtu: configuration.mtu, addresses: [], routes: [])
-        attempt { () throws(SystemError) in found = try presentState() }
-        for route in routes where !configuration.routes.contains(route) && found.routes.contains(route) {
-            attempt { () throws(SystemError) in try device.removeRoute(route) }
-        }
-        for address in addresses where !configuration.addresses.contains(address) && found.addresses.contains(address) {
-            attempt { () throws(SystemError) in
-                try device.removeAddress(address.address, prefixLength: address.length)
-            }
-        }
-        for address in configuration.allAddresses {
-            if found.addresses.contains(address) {
-                guard let network = address.routedNetwork, !found.routes.contains(network) else { continue }
-                // The kernel makes this route with the address, and not without.
-                attempt { () throws(SystemError) in
-                    try device.removeAddress(address.address, prefixLength: address.length)
-                }
-            }
-            attempt { () throws(SystemError) in
-                try device.addAddress(address.address, prefixLength: address.length)
-            }
-        }
-        for route in configuration.routes where !found.routes.contains(route) {
-            attempt { () throws(SystemError) in try device.addRoute(route) }
-        }
-        addresses = configuration.addresses
-        routes = configuration.routes
-        return failures
-    }
-
-    private func presentState() throws(SystemError) -> InterfaceState {
-        guard let state = try device.state() else { throw device.absence }
-        return state
-    }
-
-    private func raiseLink(_ mtu: Int) throws(SystemError) {
-        let state = try presentState()
-        var isUp = state.isUp
-        if state.mtu != mtu {
-            // IPv6 comes back to a device that is up with an address of its own making.
-            if isUp, state.mtu < TUNDevice.leastIPv6MTU {
-                try device.setUp(false)
-                isUp = false
-            }
-            try device.setMTU(mtu)
-            device.disableAutoconfiguration()
-        }
-        if !isUp { try device.setUp(true) }
-    }
+    /// Makes the device what it should be, as far as it can, and returns what failed.
+    func apply(_ configuration: InterfaceConfiguration) -> [SystemError] { holdings.apply(configuration, to: device) }
 
     deinit { pieces.deallocate() }
 
