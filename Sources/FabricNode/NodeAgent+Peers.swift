@@ -73,7 +73,7 @@ extension NodeAgent {
         domains[index].interfaceFailure = failure
         if domains.allSatisfy({ $0.interfaceFailure == nil }) {
             interfaceCall.cancel()
-        } else if interfaceCall.due == nil {
+        } else if failure != nil, interfaceCall.due == nil {
             // Somebody who undoes it again and again gets as few repetitions as what fails again and again.
             if let last = interfaceFailedAt, now.monotonic - last >= Self.interfaceCalm {
                 interfaceCall.succeeded(nextAt: nil)

@@ -127,6 +127,25 @@ import Testing
             wanted.shortcomings(of: state) == "without route 10.78.0.0/24, fd00::1/128, fd00::2/128 and 7 more")
     }
 
+    @Test func `domains that break together and stand again with the first repetition count as one failure`() throws {
+        let bench = try NodeBench()
+        let host = try bench.join("a", domains: [.fabric, Self.blue])
+        bench.run(.seconds(10))
+        host.interfaceError = { _ in nil }
+        let down = InterfaceState(isUp: false, mtu: 1412, addresses: [], routes: [])
+        func breakBoth() {
+            for domain in [.fabric, Self.blue] { bench.tell(host, .interfaceObserved(domain, down)) }
+        }
+        breakBoth()
+        bench.run(.milliseconds(1_001))
+        #expect(host.agent.status(now: bench.time(of: host)).domains.allSatisfy { $0.interfaceFailure == nil })
+        #expect(host.agent.interfaceCall.due == nil)
+        breakBoth()
+        // The second step of the back-off is between one second and two, the third between two and four.
+        let pause = try #require(host.agent.interfaceCall.due) - bench.time(of: host).monotonic
+        #expect(pause >= .seconds(1) && pause <= .seconds(2))
+    }
+
     @Test func `who undoes it each time is answered less and less often`() throws {
         let (bench, host, wanted) = try member()
         var state = found(wanted)
