@@ -128,6 +128,8 @@ extension EndpointState {
 
     mutating func receive(_ datagram: inout PacketBuffer, from source: Endpoint, _ now: Now) -> ReceiveOutcome {
         lastNow = now
+        datagramsReceived &+= 1
+        datagramNumber = datagramsReceived
         guard source.port != 0 else { return drop(.unanswerable) }
         let bytes = UnsafeRawBufferPointer(datagram.bytes)
         switch MessageType(datagram: bytes) {
@@ -180,8 +182,11 @@ extension EndpointState {
         return .packet(domain.pointee.id, peer.pointee.handle)
     }
 
+    /// A handshake that waited does not move the peer back to where it was before what came meanwhile.
     @inline(__always)
     mutating func updateEndpoint(_ peer: PeerPointer, _ source: Endpoint) {
+        guard datagramNumber >= peer.pointee.newestDatagram else { return }
+        peer.pointee.newestDatagram = datagramNumber
         guard peer.pointee.endpoint != source, !planted(.roamingIgnored) else { return }
         peer.pointee.endpoint = source
         note(.endpointChanged(peer.pointee.handle, source))

@@ -5,6 +5,8 @@ struct WaitingHandshake {
     var bytes: [UInt8]
     var source: Endpoint
     var receivedAt: Instant
+    /// Among the datagrams of the endpoint.
+    var number: UInt64
 }
 
 /// Handshakes are worked on in portions, so that packets under a session never wait behind many of them, however slow the
@@ -13,7 +15,7 @@ struct WaitingHandshake {
 /// ```
 /// receive ──▶ a turn's portion is left and nobody waits ──▶ worked on at once
 ///         └─▶ else: the queue ──▶ handleDeadline, due at once, portion by portion
-///               │ an eighth of it is full: load is presumed, cookies are asked for
+///               │ an eighth of it is full, or the first has waited 250 ms: load is presumed, cookies are asked for
 ///               └ all of it is full: dropped, which costs nothing
 /// ```
 /// A turn is what the host does until `nextTransmit` has nothing more. One that takes many datagrams in a turn has read what
@@ -36,7 +38,9 @@ extension EndpointState {
             load.presume(now.monotonic)
             return drop(.handshakeQueueFull)
         }
-        _ = waiting.append(WaitingHandshake(bytes: Array(datagram), source: source, receivedAt: now.monotonic))
+        _ = waiting.append(
+            WaitingHandshake(
+                bytes: Array(datagram), source: source, receivedAt: now.monotonic, number: datagramNumber))
         noteWaiting(now.monotonic)
         return .waiting
     }
@@ -46,12 +50,18 @@ extension EndpointState {
         while handshakeWorkLeft > 0 {
             noteWaiting(now.monotonic)
             guard let next = waiting.popFirst() else { return }
+            datagramNumber = next.number
             _ = work(on: next.bytes, from: next.source, now)
         }
     }
 
     private mutating func noteWaiting(_ now: Instant) {
-        if waiting.count >= limits.waitingHandshakesBeforeCookies { load.presume(now) }
+        guard let first = waiting.first else { return }
+        if waiting.count >= limits.waitingHandshakesBeforeCookies
+            || now - first.receivedAt >= limits.handshakeWaitBeforeCookies
+        {
+            load.presume(now)
+        }
     }
 
     private mutating func work(on message: [UInt8], from source: Endpoint, _ now: Now) -> ReceiveOutcome {

@@ -33,6 +33,10 @@ struct EndpointState: ~Copyable {
     var waiting: BoundedQueue<WaitingHandshake>
     /// Of this turn; see EndpointState+Waiting.swift.
     var handshakeWorkLeft: Int
+    /// Datagrams that were received.
+    var datagramsReceived: UInt64 = 0
+    /// Of the datagram that is worked on: handshakes that waited are older than those before them.
+    var datagramNumber: UInt64 = 0
     /// Initiations carry later time stamps.
     var timestampFloor: TAI64N?
     /// Initiations carry earlier time stamps; those that can't are held.

@@ -26,6 +26,8 @@ public struct TunnelLimits: Sendable {
     public var waitingHandshakes = 4096
     /// When so many wait, the endpoint asks for cookies: an eighth, as in the kernel.
     public var waitingHandshakesBeforeCookies = 512
+    /// When the first of them has waited so long, the endpoint asks for cookies, however few wait: the processor is slow.
+    public var handshakeWaitBeforeCookies = Duration.milliseconds(250)
     /// Sources that the rate limiter knows at once, under load.
     public var rateLimitedSources = 8192
     /// Packets under one key after which a new handshake is started.

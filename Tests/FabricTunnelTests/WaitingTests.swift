@@ -120,12 +120,60 @@ import Testing
             }
         }
         let counters = pair.b.tunnels.counters
-        #expect((100...200).contains(openedBeforeCookies))
+        #expect((60...80).contains(openedBeforeCookies))
         #expect(counters[.cookieRequired] > 1_000 && counters[.handshakeQueueFull] == 0)
         #expect(pair.a.tunnels.counters.cookieRepliesReceived >= 1 && counters.handshakesByCookie >= 1)
         #expect(pair.b.delivered.count == 1)
         // It passes.
         #expect(receive(noise(for: pair.b, 1), pair) == [.dropped(.handshakeNotAuthentic)])
+    }
+
+    @Test func `a few handshakes that wait long show a slow processor, and cookies are asked for`() {
+        func outcomes(after pause: Duration) -> (opened: UInt64, refused: UInt64) {
+            let pair = TunnelPair()
+            _ = receive(noise(for: pair.b, 14), pair)
+            pair.harness.now = pair.harness.now + pause
+            endTurn(pair)
+            return (pair.b.tunnels.counters.handshakesOpened, pair.b.tunnels.counters[.cookieRequired])
+        }
+        #expect(outcomes(after: .milliseconds(249)) == (8, 0))
+        #expect(outcomes(after: .milliseconds(250)) == (4, 10))
+    }
+
+    @Test func `a handshake that waited does not move its peer back to where it was`() throws {
+        let pair = TunnelPair()
+        pair.establish()
+        let home = pair.a.address
+        let roamed = Endpoint("198.51.100.7:51820")!
+        pair.harness.loses = { _ in true }
+        // Old enough for a new handshake.
+        pair.harness.run(for: .seconds(121))
+        pair.ping()
+        let initiation = try #require(pair.harness.sent(.handshakeInitiation).last).bytes
+        let data = try #require(pair.harness.sent(.transportData).last).bytes
+        func endpoint() -> Endpoint? { pair.b.tunnels.peerStatus(pair.peerA)?.endpoint }
+        _ = receive(noise(for: pair.b, 4), pair)
+        // At the same instant: the order of arrival counts, not the clock.
+        #expect(receive([initiation], pair, from: home) == [.waiting])
+        #expect(receive([data], pair, from: roamed) == [.packet(TunnelPair.blue, pair.peerA)])
+        #expect(endpoint() == roamed)
+        let before = pair.b.tunnels.counters.initiationsReceived
+        endTurn(pair)
+        #expect(pair.b.tunnels.counters.initiationsReceived == before + 1 && endpoint() == roamed)
+        // The answer goes where the question came from.
+        #expect(try #require(pair.harness.sent(.handshakeResponse).last).to == home)
+    }
+
+    @Test func `a handshake that waited and is the newest of its peer moves it`() throws {
+        let pair = TunnelPair()
+        pair.harness.loses = { _ in true }
+        pair.ping()
+        let initiation = try #require(pair.harness.sent(.handshakeInitiation).last).bytes
+        _ = receive(noise(for: pair.b, 4), pair)
+        let roamed = Endpoint("198.51.100.7:51820")!
+        #expect(receive([initiation], pair, from: roamed) == [.waiting])
+        endTurn(pair)
+        #expect(pair.b.tunnels.peerStatus(pair.peerA)?.endpoint == roamed)
     }
 
     @Test func `the queue has a limit, and who finds it full is counted`() {

@@ -25,6 +25,8 @@ struct TunnelPeer: ~Copyable {
     var presharedKey: [UInt8]
     var allowedIPs: [IPPrefix]
     var endpoint: Endpoint?
+    /// The number of the newest authentic datagram, which tells where the peer is.
+    var newestDatagram: UInt64 = 0
     var persistentKeepalive: Duration?
     var timestamps: PeerTimestamps
 
