@@ -33,6 +33,8 @@ final class AgentActor: SimulatedHost {
     }
     /// Handshakes of this boot that the processor has done; not kept while they cost nothing.
     private var handshakesDone: UInt64 = 0
+    /// Handshakes that wait in the agent, the oldest first: it keeps their order. The safety rules judge by them.
+    private var waiting: [[UInt8]] = []
     /// Datagrams that were read in this turn, while more waited.
     private var readInTurn = 0
     /// As the Linux host's driver does.
@@ -112,6 +114,7 @@ final class AgentActor: SimulatedHost {
         actions = []
         flows = []
         handshakesDone = 0
+        waiting = []
         readInTurn = 0
     }
 
@@ -122,12 +125,18 @@ final class AgentActor: SimulatedHost {
         case .wake:
             let before = agent.waitingHandshakes > 0 ? agent.tunnelCounters : nil
             agent.handleDeadline(now: now, into: &actions)
-            if let before { services.checks.handledWaiting(self, agent, before) }
+            if let before {
+                let done = Array(waiting.prefix(waiting.count - agent.waitingHandshakes))
+                waiting.removeFirst(done.count)
+                services.checks.handledWaiting(done, self, agent, before)
+            }
         case .datagram(let source, _, let bytes):
             guard packets.buffer.assign(bytes) else { return }
             let observation = world.journal.map { _ in AgentObservation(agent) }
             let before = HandshakeOnce.isInitiation(bytes) ? agent.tunnelCounters : nil
+            let waitingBefore = agent.waitingHandshakes
             let outcome = agent.receive(&packets.buffer, from: source, now: now)
+            if agent.waitingHandshakes > waitingBefore { waiting.append(Array(bytes)) }
             if let observation, let journal = world.journal { observation.tellReceived(agent, journal) }
             if let before { services.checks.handledInitiation(bytes, self, agent, before) }
             perform(outcome, now)

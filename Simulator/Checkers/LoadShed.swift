@@ -23,9 +23,14 @@ struct LoadShed {
             && !datagram.suffix(16).contains { $0 != 0 }
     }
 
-    /// For how many handshakes that had waited it did so.
-    static func counts(_ before: TunnelCounters, _ after: TunnelCounters) -> UInt64 {
-        (after.handshakesOpened - before.handshakesOpened) - (after.handshakesByCookie - before.handshakesByCookie)
+    /// For how many of these handshakes, which had waited and to which it came, it did so at the least: the counters tell how many
+    /// it opened, not which.
+    static func counts(_ waited: [[UInt8]], _ before: TunnelCounters, _ after: TunnelCounters) -> Int {
+        let opened = Int(after.handshakesOpened - before.handshakesOpened)
+        let others = waited.count { datagram in
+            !datagram.withUnsafeBytes { HandshakeOnce.isInitiation($0) } || datagram.suffix(16).contains { $0 != 0 }
+        }
+        return max(0, opened - others)
     }
 
     mutating func worked(at now: Instant) -> String? {

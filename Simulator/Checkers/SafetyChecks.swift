@@ -51,6 +51,7 @@ final class SafetyChecks {
         var keys: [[UInt8]] = []
         var snapshots = SnapshotForward()
         var initiations = HandshakeOnce()
+        let answered = AnsweredInitiations()
         var durable = DurableBeforeSent()
         var records = RecordsForward()
         var work = LoadShed()
@@ -106,6 +107,7 @@ final class SafetyChecks {
         nodes[index]!.keys = []
         nodes[index]!.snapshots.booted()
         nodes[index]!.initiations.booted()
+        nodes[index]!.answered.turnEnded()
         nodes[index]!.durable.booted()
         nodes[index]!.records.booted()
         nodes[index]!.work.booted()
@@ -125,6 +127,7 @@ final class SafetyChecks {
     /// After each event that a node has handled. Nearly always one comparison.
     @inline(__always)
     func acted(_ actor: AgentActor, _ agent: NodeAgent) {
+        nodes[actor.host.index]!.answered.turnEnded()
         let version = agent.snapshotVersion
         if version != nodes[actor.host.index]!.version { snapshotChanged(actor, agent, version) }
     }
@@ -198,6 +201,7 @@ final class SafetyChecks {
             violated(.secretsStaySecret, actor.host, "a datagram shows \(what)")
         }
         if HandshakeOnce.isInitiation(datagram) { initiated(actor, agent) }
+        if let answered = nodes[actor.host.index]!.answered.sent(datagram) { tookInitiation(answered, actor, agent) }
     }
 
     private func initiated(_ actor: AgentActor, _ agent: NodeAgent) {
@@ -222,12 +226,17 @@ final class SafetyChecks {
     ) {
         let counters = agent.tunnelCounters
         if LoadShed.counts(datagram, before, counters) { worked(actor) }
-        if counters.initiationsReceived > before.initiationsReceived { tookInitiation(Array(datagram), actor, agent) }
+        guard counters.initiationsReceived > before.initiationsReceived else { return }
+        nodes[actor.host.index]!.answered.tookArrived(datagram)
+        tookInitiation(Array(datagram), actor, agent)
     }
 
-    /// A node has worked on handshakes that waited. Their datagrams are gone by now: its own word is taken for the cookies.
-    func handledWaiting(_ actor: AgentActor, _ agent: NodeAgent, _ before: TunnelCounters) {
-        for _ in 0..<LoadShed.counts(before, agent.tunnelCounters) { worked(actor) }
+    /// A node has come to these handshakes, which had waited. Those that it took show when its answers leave.
+    func handledWaiting(
+        _ datagrams: [[UInt8]], _ actor: AgentActor, _ agent: NodeAgent, _ before: TunnelCounters
+    ) {
+        for _ in 0..<LoadShed.counts(datagrams, before, agent.tunnelCounters) { worked(actor) }
+        nodes[actor.host.index]!.answered.cameTo(datagrams)
     }
 
     private func worked(_ actor: AgentActor) {

@@ -27,8 +27,50 @@ import Testing
         opened.handshakesOpened = 1
         #expect(datagram.withUnsafeBytes { LoadShed.counts($0, none, opened) })
         #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, none) })
+        // One was opened in the same event, and this one refused.
+        for reason in [DropReason.invalidMAC1, .cookieRequired, .rateLimited, .handshakeQueueFull] {
+            var refused = opened
+            refused[reason] = 1
+            #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, refused) }, "\(reason)")
+        }
         datagram[140] = 1
         #expect(!datagram.withUnsafeBytes { LoadShed.counts($0, none, opened) })
+    }
+
+    @Test func `of handshakes that waited, those are counted as work that were opened without a cookie`() {
+        var bare = [UInt8](repeating: 0, count: HandshakeOnce.initiationLength)
+        bare[0] = 1
+        var withCookie = bare
+        withCookie[147] = 1
+        let response = [2] + [UInt8](repeating: 0, count: 91)
+        let none = TunnelCounters()
+        var opened = none
+        opened.handshakesOpened = 3
+        #expect(LoadShed.counts([bare, bare, bare], none, opened) == 3)
+        #expect(LoadShed.counts([bare, withCookie, response, bare, bare], none, opened) == 1)
+        #expect(LoadShed.counts([withCookie, withCookie, response], none, opened) == 0)
+        #expect(LoadShed.counts([bare, bare], none, none) == 0)
+    }
+
+    @Test func `of handshakes that waited, those were taken that are answered`() {
+        func initiation(_ sender: UInt8, _ last: UInt8 = 0) -> [UInt8] {
+            [1, 0, 0, 0, sender, 0, 0, 0] + [UInt8](repeating: 0, count: 139) + [last]
+        }
+        func response(to receiver: UInt8) -> [UInt8] {
+            [2, 0, 0, 0, 99, 0, 0, 0, receiver, 0, 0, 0] + [UInt8](repeating: 0, count: 80)
+        }
+        let rule = AnsweredInitiations()
+        func answered(_ datagram: [UInt8]) -> [UInt8]? { datagram.withUnsafeBytes { rule.sent($0) } }
+        rule.cameTo([initiation(1), response(to: 5), initiation(2), initiation(2, 1), initiation(3)])
+        #expect(answered(response(to: 2)) == initiation(2) && answered(response(to: 2)) == initiation(2, 1))
+        #expect(answered(response(to: 2)) == nil && answered(response(to: 5)) == nil)
+        #expect(answered(initiation(1)) == nil && answered(response(to: 1)) == initiation(1))
+        rule.turnEnded()
+        #expect(answered(response(to: 3)) == nil)
+        // An answer to one that was taken on arrival is not one to its repetition, which waited and was refused.
+        initiation(4).withUnsafeBytes { rule.tookArrived($0) }
+        rule.cameTo([initiation(4)])
+        #expect(answered(response(to: 4)) == nil && answered(response(to: 4)) == initiation(4))
     }
 
     @Test func `requests that fail again and again at once are caught, those that wait longer and longer are not`() {
