@@ -16,6 +16,8 @@ public enum StateDirectoryError: Error, Hashable, Sendable, CustomStringConverti
     case noParent(path: String)
     case readOnlyFileSystem(path: String)
     case denied(path: String, user: UInt32)
+    /// It is not there, and may not be made in its parent.
+    case parentDenied(path: String, user: UInt32)
     case disk(path: String, DiskError)
 
     public var description: String {
@@ -37,7 +39,25 @@ public enum StateDirectoryError: Error, Hashable, Sendable, CustomStringConverti
         case .denied(let path, let user):
             "\(path): user \(user), who runs this, is not let in: give the directory to that user (chown), with search "
                 + "permission (x) on those above it"
+        case .parentDenied(let path, let user):
+            "\(path) can't be made: user \(user), who runs this, may not write in \(Self.parent(of: path)): make it for that "
+                + "user (install -d -m 700 -o \(user) \(path)), or name a directory elsewhere"
         case .disk(let path, let error): "\(path): \(error.words)"
+        }
+    }
+
+    private static func parent(of path: String) -> String {
+        let names = path.split(separator: "/").dropLast().joined(separator: "/")
+        if path.hasPrefix("/") { return "/" + names }
+        return names.isEmpty ? "." : names
+    }
+
+    /// Of making the directory: the last system call's.
+    static func notMade(_ path: String) -> StateDirectoryError {
+        switch errno {
+        case ENOENT: .noParent(path: path)
+        case EACCES, EPERM: .parentDenied(path: path, user: geteuid())
+        default: failed(path)
         }
     }
 
@@ -69,7 +89,7 @@ public final class StateDirectory {
     public init(path: String, create: Bool) throws(StateDirectoryError) {
         self.path = path
         if create, mkdir(path, 0o700) != 0, errno != EEXIST {
-            throw errno == ENOENT ? .noParent(path: path) : .failed(path)
+            throw .notMade(path)
         }
         let raw = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
         guard raw >= 0 else {

@@ -86,9 +86,34 @@ import Testing
         #expect("\(try #require(error))".contains("mount it writable"))
     }
 
+    @Test(arguments: [
+        ("/var/lib/rap/agent", "write in /var/lib/rap: "), ("/var/lib/rap/", "write in /var/lib: "),
+        ("/rap", "write in /: "), ("rap", "write in .: "), ("state/rap", "write in state: "),
+    ])
+    func `who may not make a directory is told in which one`(path: String, words: String) {
+        #expect(
+            "\(StateDirectoryError.parentDenied(path: path, user: 7))".contains(
+                "user 7, who runs this, may not \(words)"))
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "needs root to mount a file system"))
+    func `a directory that may not be made is not named as one to give away`() throws {
+        let temporary = Temporary()
+        let terminals = temporary.path + "/terminals"
+        mkdir(terminals, 0o700)
+        // Nobody may make directories there, root neither.
+        let mounted = try ChildProcess.run(["mount", "-t", "devpts", "devpts", terminals])
+        try #require(mounted.status == 0, "\(mounted.errors)")
+        defer { _ = try? ChildProcess.run(["umount", terminals]) }
+        #expect(throws: StateDirectoryError.parentDenied(path: terminals + "/state", user: geteuid())) {
+            _ = try StateDirectory(path: terminals + "/state", create: true)
+        }
+    }
+
     @Test func `every refusal names its path and a mend`() {
         let errors: [(StateDirectoryError, String)] = [
-            (.denied(path: "/p", user: 7), "chown"), (.readOnlyFileSystem(path: "/p"), "mount it writable"),
+            (.denied(path: "/p", user: 7), "chown"), (.parentDenied(path: "/p", user: 7), "install -d -m 700 -o 7 /p"),
+            (.readOnlyFileSystem(path: "/p"), "mount it writable"),
             (.noParent(path: "/p"), "make that first"), (.disk(path: "/p", .full), "make room"),
             (.disk(path: "/p", .failed(code: 5)), "kernel's log"), (.inUse(path: "/p"), "stop that one"),
             (.missing(path: "/p"), "mkdir"), (.wrongOwner(path: "/p", owner: 1, wanted: 2), "chown"),
