@@ -1,7 +1,7 @@
 internal import Foundation
 
-/// Puts the heap on huge pages, for programs whose work is spread over hundreds of megabytes: a large simulation spends a
-/// tenth of its time on the translation of addresses otherwise.
+/// Puts the heap on huge pages, for programs whose work is spread over hundreds of megabytes: the translation of addresses
+/// costs a large simulation time otherwise (docs/benchmarks.md has what was measured).
 ///
 /// glibc reads this setting only when a process begins (malloc tunables, `glibc.malloc.hugetlb`), so the program runs itself
 /// once more, with the same process number. Where that fails, or somebody has set tunables himself, nothing changes.

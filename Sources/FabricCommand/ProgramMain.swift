@@ -7,7 +7,8 @@ extension ParsableCommand {
     /// Parses, runs and ends the process: the body of a program's `main`.
     ///
     /// Status 0: done as asked, or help was. 1: it failed. 2: wrong usage. Others are those of an `ExitCode` that the
-    /// command throws, which prints nothing more; 1 instead of 0 when what it printed could not be written. Errors go to standard error, with the program's name in front.
+    /// command throws, which prints nothing more; 1 instead of 0 when what it printed could not be written. Errors go to
+    /// standard error, with the program's name in front.
     public static func runAsProgram() -> Never {
         holdStandardDescriptors()
         do {
