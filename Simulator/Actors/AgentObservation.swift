@@ -7,7 +7,7 @@ internal import FabricTunnel
 /// journal alone.
 struct AgentObservation {
     private var tunnel: TunnelCounters
-    private var echoesAnswered: UInt64
+    private var probesAnswered: UInt64
     private var delivered: UInt64
     private var malformed: UInt64
     private var probesSent: [UInt64]
@@ -15,7 +15,7 @@ struct AgentObservation {
 
     init(_ agent: NodeAgent) {
         tunnel = agent.tunnelCounters
-        echoesAnswered = agent.counters.echoesAnswered
+        probesAnswered = agent.counters.probesAnswered
         delivered = agent.counters.packetsDelivered
         malformed = agent.counters.dropsMalformedFabricMessage + agent.counters.dropsNotOurs
         probesSent = agent.peers.indices.map { agent.peers[$0].health.probesSent }
@@ -32,9 +32,9 @@ struct AgentObservation {
         if now.keepalivesReceived > tunnel.keepalivesReceived { made.append("peer is alive") }
         if now.cookieRepliesReceived > tunnel.cookieRepliesReceived { made.append("cookie taken") }
         for (reason, count) in now.dropped where count > tunnel[reason] { made.append("dropped: \(reason)") }
-        if agent.counters.echoesAnswered > echoesAnswered {
-            made.append("echo answered")
-            journal.content = "fabric echo reply"
+        if agent.counters.probesAnswered > probesAnswered {
+            made.append("probe answered")
+            journal.content = "fabric probe, an answer"
         }
         for index in agent.peers.indices where index < echoesReceived.count {
             let health = agent.peers[index].health
@@ -55,7 +55,7 @@ struct AgentObservation {
             let sent = agent.peers[index].health.probesSent
             guard sent > probesSent[index] else { continue }
             probesSent[index] = sent
-            journal.content = "fabric echo request \(sent)"
+            journal.content = "fabric probe \(sent)"
         }
     }
 }

@@ -4,7 +4,7 @@ internal import FabricCore
 struct SecretsStaySecret {
     /// What flows' packets are filled with, on every eighth byte.
     static let canary: UInt64 = 0x5241_5043_414E_4152
-    /// `synthetic.echo` begins with these bytes, at 48 of its packet; the first is the kind's.
+    /// `synthetic.echo` has these bytes at 48 of its packet; a byte of flags and three zeros follow.
     static let echoMarker: UInt32 = 0x5241_5065
 
     private struct Secret {
@@ -64,9 +64,9 @@ struct SecretsStaySecret {
     @inline(__always)
     static func plaintext(in datagram: UnsafeRawBufferPointer) -> String? {
         for offset in [48, 64] where datagram.count >= offset + 8 {
-            // Marker, kind (1 or 2) and three zeros: chance makes these 8 bytes once in 2^63 datagrams.
+            // Marker, flags (0 to 3) and three zeros: chance makes these 8 bytes once in 2^62 datagrams.
             let word = UInt64(bigEndian: datagram.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-            if word >> 32 == UInt64(echoMarker), word & 0xFFFF_FF == 0, (word >> 24) & 0xFF <= 2 { return "an echo" }
+            if word >> 32 == UInt64(echoMarker), word & 0xFFFF_FF == 0, (word >> 24) & 0xFF <= 3 { return "an echo" }
         }
         guard datagram.count >= 104 else { return nil }
         let word = UInt64(bigEndian: datagram.loadUnaligned(fromByteOffset: 96, as: UInt64.self))

@@ -290,7 +290,7 @@ public struct PathExplanation {
             return add(.bad, subject, "none has ever come back; \(health.probesSent) asked")
         }
         let trip = health.roundTrip.map { ", after \(Double($0.nanoseconds / 1000) / 1000) ms" } ?? ""
-        let limit = "the path counts as down \(Self.short(health.upWindow)) after the last"
+        let limit = "the path counts as down at most \(Self.short(health.upWindow)) after the last"
         add(isUp ? .good : .bad, subject, "the last came back \(ago(last, now))\(trip); \(limit)")
     }
 

@@ -103,7 +103,7 @@ public struct TraceText {
         String(repeating: " ", count: max(0, width - text.count)) + text
     }
 
-    /// `#1301   30.127879s  sent         branch-1 → branch-2  fabric echo request 28 · never arrives: …`
+    /// `#1301   30.127879s  sent         branch-1 → branch-2  fabric probe 28 · never arrives: …`
     public func line(_ entry: JournalEntry) -> String {
         let id = Self.pad("#\(entry.id)", 8)
         let time = Self.padLeft(Self.time(run.scenarioTime(entry.time)), 13)

@@ -1,58 +1,130 @@
 public import FabricCore
+public import FabricWire
 
-/// What one end knows of a path from its echo probes. A path is up while echoes come back; never because a session exists.
+/// What one end knows of a path from echoes. A path is up while echoes come back; never because a session exists.
 ///
-/// A probe goes out every interval. While one is unanswered, five times as often: a lost packet is no lost path, and a path
-/// that is back is seen at once.
+/// Each end sends a probe every interval, and with it goes back when the newest of the other's was sent. So two packets an
+/// interval tell both ends that the path works both ways. When the other's are missing, or one of them shows that ours are,
+/// this end asks for answers, five times as often: a lost packet is no lost path, and a path that is back is seen at once.
+/// A path is up for three intervals after the last of this end's probes that is known to have arrived.
+///
+/// ```
+///  a                                         b
+///  │── probe sent at 7 ─────────────────────►│
+///  │◄─ probe sent at 30, echo of 7 ──────────│   a: up
+///  │── probe sent at 12, echo of 30 ────────►│   b: up
+///  │                             ✗───────────│
+///  │── probe sent at 18, wants an answer ───►│   nothing for six fifths of an interval
+///  │◄─ probe sent at 41, echo of 18 ─────────│
+/// ```
 public struct PeerHealth: Hashable, Sendable {
     public static let defaultProbeInterval = Duration.seconds(2)
     /// Of an interval, after which an unanswered probe is repeated.
     public static let repetitionsPerInterval = 5
 
     public let probeInterval: Duration
-    /// After this long without an echo the path is down.
+    /// For so long a path is up after a probe of ours arrived that came back.
     public let upWindow: Duration
     /// Worked out once: dividing a `Duration` is slow.
     private let repetitionInterval: Duration
+    private let silence: Duration
+    /// Probes go out at this time and whole intervals after it. Peers that share it are probed in one turn.
+    public let origin: Instant
+    /// Added to this end's clock in probes: what comes back from before a restart fits no more, and nobody learns how long
+    /// the host has run.
+    private let clockOffset: Int64
     /// When the next probe is due; kept, since it is asked for at every event.
     public private(set) var probeDue: Instant
+    private var scheduled: Instant
+    /// Answers are wanted: before the first echo, and while one is missing.
+    private var wantsAnswers = true
+    private var lastSent: Instant?
+    private var sentBefore: Instant?
+    private var firstSent: Int64 = .max
+    /// When the newest of ours that came back was sent.
+    private var proved: Int64 = .min
+    private var heardProbe: Int64?
+    private var lastHeard: Instant?
     /// The end of the last echo's window.
     private var lastUp: Instant?
-    public private(set) var nextSequence: UInt64 = 1
-    public private(set) var lastProbe: Instant?
     public private(set) var lastEcho: Instant?
     public private(set) var roundTrip: Duration?
     public private(set) var probesSent: UInt64 = 0
     public private(set) var echoesReceived: UInt64 = 0
 
-    /// Of a peer that is probed this often, first at `firstProbe`.
-    public init(probeInterval: Duration, firstProbe: Instant) {
+    /// Of a peer that is probed at `firstProbe`, then at `origin` and whole intervals before and after it.
+    /// `clockOffset` is drawn.
+    public init(probeInterval: Duration, firstProbe: Instant, origin: Instant, clockOffset: Int64) {
         self.probeInterval = probeInterval
-        upWindow = probeInterval * 5 / 2
+        self.clockOffset = clockOffset
+        upWindow = probeInterval * 3
         repetitionInterval = probeInterval / Self.repetitionsPerInterval
+        silence = probeInterval + repetitionInterval
+        self.origin = origin
+        scheduled = firstProbe
         probeDue = firstProbe
     }
 
-    /// Returns the sequence number of the probe that is sent now.
-    public mutating func probeSent(now: Instant) -> UInt64 {
-        defer { nextSequence += 1 }
+    /// Returns what the probe says that is sent now. An answer wants none: two ends would not come to rest.
+    public mutating func probeSent(now: Instant, isAnswer: Bool) -> EchoMessage.Probe {
+        if !isAnswer, let lastHeard, now >= lastHeard + silence { wantsAnswers = true }
+        if !isUp(at: now) { wantsAnswers = true }
         probesSent += 1
-        lastProbe = now
-        probeDue = now + repetitionInterval
-        return nextSequence
+        firstSent = min(firstSent, now.nanoseconds)
+        (sentBefore, lastSent) = (lastSent, now)
+        scheduled = nextScheduled(after: now)
+        plan()
+        return EchoMessage.Probe(
+            sentAt: now.nanoseconds &+ clockOffset, echo: heardProbe,
+            held: lastHeard.map { (now - $0).nanoseconds } ?? 0, wantsAnswer: wantsAnswers && !isAnswer)
     }
 
-    /// False when the echo answers nothing that was asked, or comes too late: it is not counted.
-    public mutating func echoReceived(sequence: UInt64, sentAt: Int64, now: Instant) -> Bool {
-        guard sequence >= 1, sequence < nextSequence, sentAt <= now.nanoseconds, sentAt >= 0 else { return false }
-        let trip = now - Instant(nanoseconds: sentAt)
-        guard trip <= upWindow else { return false }
+    /// Takes a probe of the peer. An echo that is none of ours, comes twice or too late is not counted: the peer may have
+    /// it from before this host's start.
+    public mutating func probeReceived(_ probe: EchoMessage.Probe, now: Instant) {
+        (heardProbe, lastHeard) = (probe.sentAt, now)
+        if let echo = probe.echo { echoReceived(echo &- clockOffset, held: probe.held, now) }
+        if misses(now) || !isUp(at: now) { wantsAnswers = true }
+        plan()
+    }
+
+    private mutating func echoReceived(_ echo: Int64, held: Int64, _ now: Instant) {
+        guard echo >= firstSent, echo <= now.nanoseconds, echo > proved else { return }
+        let age = now - Instant(nanoseconds: echo)
+        // Clocks go at different rates, and the peer may say what it likes.
+        let held = min(age, .nanoseconds(max(0, held)))
+        guard age - held <= upWindow else { return }
+        proved = echo
         lastEcho = now
-        roundTrip = trip
+        roundTrip = age - held
         echoesReceived += 1
-        if let lastProbe { probeDue = lastProbe + probeInterval }
-        lastUp = now + upWindow
-        return true
+        lastUp = max(lastUp ?? now - held, now - held + upWindow)
+        wantsAnswers = false
+    }
+
+    /// Whether a probe has not come back that should have, now that the peer has been heard.
+    private func misses(_ now: Instant) -> Bool {
+        let patience = repetitionInterval + (roundTrip ?? .zero)
+        for sent in [lastSent, sentBefore] {
+            guard let sent, now - sent > patience else { continue }
+            return proved < sent.nanoseconds
+        }
+        return false
+    }
+
+    private mutating func plan() {
+        if wantsAnswers {
+            probeDue = lastSent.map { $0 + repetitionInterval } ?? scheduled
+        } else {
+            probeDue = lastHeard.map { min(scheduled, $0 + silence) } ?? scheduled
+        }
+    }
+
+    private func nextScheduled(after now: Instant) -> Instant {
+        let interval = max(1, probeInterval.nanoseconds)
+        let since = (now - origin).nanoseconds
+        let remainder = since % interval
+        return now + .nanoseconds(remainder < 0 ? -remainder : interval - remainder)
     }
 
     /// The path counts as up until then, if no echo comes; nil before the first.

@@ -64,10 +64,7 @@ extension NodeAgent {
             guard peers[cursor].health.probeDue <= now.monotonic,
                 let domain = domains.first(where: { $0.id == peers[cursor].domain })
             else { continue }
-            let echo = EchoMessage(
-                kind: .request, source: domain.overlay.overlayAgent, destination: peers[cursor].overlay.overlayAgent,
-                sequence: peers[cursor].health.probeSent(now: now.monotonic), sentAt: now.monotonic.nanoseconds)
-            echo.write(to: buffer.writableArea())
+            probe(cursor, isAnswer: false, domain, now).write(to: buffer.writableArea())
             buffer.count = EchoMessage.packetBytes
             if case .transmit(let endpoint) = transmit(&buffer, domain.id, now) { return endpoint }
         }
@@ -83,25 +80,25 @@ extension NodeAgent {
     private func receiveFabricMessage(
         _ packet: inout PacketBuffer, _ domain: DomainState, _ handle: PeerHandle, _ now: Now
     ) -> PacketOutcome {
-        guard var echo = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
+        guard let message = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
             let index = peers.firstIndex(where: { $0.handle == handle }),
-            echo.source == peers[index].overlay.overlayAgent
+            message.source == peers[index].overlay.overlayAgent
         else {
             counters.dropsMalformedFabricMessage += 1
             return .done
         }
-        switch echo.kind {
-        case .request:
-            counters.echoesAnswered += 1
-            (echo.kind, echo.source, echo.destination) = (.reply, echo.destination, echo.source)
-            echo.write(to: packet.bytes)
-            return transmit(&packet, domain.id, now)
-        case .reply:
-            if !peers[index].health.echoReceived(sequence: echo.sequence, sentAt: echo.sentAt, now: now.monotonic) {
-                counters.dropsMalformedFabricMessage += 1
-            }
-            return .done
-        }
+        peers[index].health.probeReceived(message.probe, now: now.monotonic)
+        guard message.probe.wantsAnswer else { return .done }
+        counters.probesAnswered += 1
+        // In place: it is as long.
+        probe(index, isAnswer: true, domain, now).write(to: packet.bytes)
+        return transmit(&packet, domain.id, now)
+    }
+
+    private func probe(_ index: Int, isAnswer: Bool, _ domain: DomainState, _ now: Now) -> EchoMessage {
+        EchoMessage(
+            source: domain.overlay.overlayAgent, destination: peers[index].overlay.overlayAgent,
+            probe: peers[index].health.probeSent(now: now.monotonic, isAnswer: isAnswer))
     }
 
     private func destinationAddress(_ packet: UnsafeRawBufferPointer) -> IPAddress? {

@@ -31,6 +31,31 @@ public struct NodePeer {
     var endpoints: EndpointRotation
 }
 
+/// Which peers are probed together: fewer wakes, and no burst that would hold up packets.
+private struct ProbeTurns {
+    static let mostPeers = 16
+
+    /// In the order in which they came.
+    private var turns: [(origin: Instant, peers: Int)] = []
+
+    init(_ peers: [NodePeer]) { for index in peers.indices { add(peers[index].health.origin) } }
+
+    private mutating func add(_ origin: Instant) {
+        if let turn = turns.firstIndex(where: { $0.origin == origin }) {
+            turns[turn].peers += 1
+        } else {
+            turns.append((origin, 1))
+        }
+    }
+
+    /// The time of the next peer's probes; `draw` makes that of a new turn.
+    mutating func place(_ draw: () -> Instant) -> Instant {
+        let origin = turns.first { $0.peers < Self.mostPeers }?.origin ?? draw()
+        add(origin)
+        return origin
+    }
+}
+
 /// Snapshots and peer records become tunnels.
 extension NodeAgent {
     /// WireGuard's usual inner MTU over an underlay of 1500 bytes, less the relay prefix's 8, to a multiple of 4.
@@ -177,6 +202,8 @@ extension NodeAgent {
         }
         placeStaticPeers(&actions)
         var next: [NodePeer] = []
+        var turns = ProbeTurns(stay)
+        var newcomers = 0
         for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
             for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id })
             {
@@ -194,12 +221,14 @@ extension NodeAgent {
                         publicKey: key, presharedKey: nil, allowedIPs: [overlay],
                         endpoint: member.record?.endpoints.first, persistentKeepalive: nil))
                 guard let handle else { continue }
+                newcomers += 1
                 next.append(
                     NodePeer(
                         node: node, domain: domain.id, overlay: overlay, handle: handle, publicKey: key,
                         health: PeerHealth(
-                            probeInterval: configuration.probeInterval,
-                            firstProbe: now.monotonic + random.jitter(configuration.probeInterval)),
+                            probeInterval: configuration.probeInterval, firstProbe: firstProbe(newcomers, now),
+                            origin: turns.place { now.monotonic + random.jitter(configuration.probeInterval) },
+                            clockOffset: Int64(random.uint64() >> 2)),
                         endpoints: EndpointRotation(member.record?.endpoints ?? [], now: now.monotonic)))
             }
         }
@@ -226,6 +255,13 @@ extension NodeAgent {
     }
 
     // MARK: Probes
+
+    /// The first probe, and with it the handshake, of one of some new peers: soon, since somebody may wait for the path, but
+    /// not of all at once, and rarely of both ends at the same time.
+    private func firstProbe(_ newcomers: Int, _ now: Now) -> Instant {
+        now.monotonic
+            + random.jitter(min(configuration.probeInterval, .milliseconds(100) * min(newcomers, 1_000)))
+    }
 
     // Every tunnel is probed, in whatever domain: its keys, its session and its endpoint are its own, and two nodes that share a
     // tenant's domain need not be neighbours in the fabric.

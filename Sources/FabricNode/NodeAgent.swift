@@ -220,7 +220,7 @@ public final class NodeAgent: Component {
 public struct NodeCounters: Hashable, Sendable {
     public var packetsDelivered: UInt64 = 0
     public var packetsSent: UInt64 = 0
-    public var echoesAnswered: UInt64 = 0
+    public var probesAnswered: UInt64 = 0
     public var dropsNotOurs: UInt64 = 0
     public var dropsMalformedFabricMessage: UInt64 = 0
     public var dropsNoDomain: UInt64 = 0

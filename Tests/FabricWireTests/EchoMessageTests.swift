@@ -5,8 +5,15 @@ import Testing
 
 @Suite struct EchoMessageTests {
     let message = EchoMessage(
-        kind: .request, source: IPAddress("fd00:1:2:3:4:5:6:7")!, destination: IPAddress("fd00:1:2:3:8:9:a:b")!,
-        sequence: 0x0102_0304_0506_0708, sentAt: 1_234_567_890_123)
+        source: IPAddress("fd00:1:2:3:4:5:6:7")!, destination: IPAddress("fd00:1:2:3:8:9:a:b")!,
+        probe: EchoMessage.Probe(
+            sentAt: 0x0102_0304_0506_0708, echo: 1_234_567_890_123, held: 0x1112, wantsAnswer: true))
+
+    static let others = [
+        EchoMessage.Probe(sentAt: .max, echo: .min, held: .min, wantsAnswer: false),
+        EchoMessage.Probe(sentAt: .min, echo: nil, held: 0, wantsAnswer: true),
+        EchoMessage.Probe(sentAt: 0, echo: nil, held: 0, wantsAnswer: false),
+    ]
 
     func packet(_ message: EchoMessage) -> [UInt8] {
         var bytes = [UInt8](repeating: 0xEE, count: EchoMessage.packetBytes)
@@ -34,18 +41,20 @@ import Testing
 
     @Test func `an echo survives its packet`() {
         #expect(parse(packet(message)) == message)
-        var reply = message
-        (reply.kind, reply.sequence, reply.sentAt) = (.reply, .max, .min)
-        #expect(parse(packet(reply)) == reply)
+        for probe in Self.others {
+            let other = EchoMessage(source: message.destination, destination: message.source, probe: probe)
+            #expect(parse(packet(other)) == other)
+        }
     }
 
     @Test func `the packet is the one of the specification`() {
         let bytes = packet(message)
-        #expect(Hex.encode(bytes[..<8]) == "6000000000201140")
+        #expect(Hex.encode(bytes[..<8]) == "6000000000281140")
         #expect(Array(bytes[8..<24]) == message.source.bytes)
         #expect(Array(bytes[24..<40]) == message.destination.bytes)
-        #expect(Hex.encode(bytes[40..<46]) == "000700070020")
-        #expect(Hex.encode(bytes[48..<64]) == "524150650100000001020304050607" + "08")
+        #expect(Hex.encode(bytes[40..<46]) == "000700070028")
+        #expect(Hex.encode(bytes[48..<64]) == "524150650300000001020304050607" + "08")
+        #expect(Hex.encode(bytes[64...]) == "0000011f71fb04cb" + "0000000000001112")
         #expect(UInt16(bytes[46]) << 8 | UInt16(bytes[47]) == checksum(bytes))
     }
 
@@ -76,11 +85,11 @@ import Testing
         var bytes = packet(message)
         (bytes[46], bytes[47]) = (0, 0)
         #expect(parse(bytes) == nil)
-        // Choose a sequence for which the sum comes out as 0xFFFF.
+        // Choose a time for which the sum comes out as 0xFFFF.
         var special = message
-        special.sequence = 0
+        special.probe.sentAt = 0
         let sum = checksum(packet(special))
-        special.sequence = UInt64(sum)
+        special.probe.sentAt = Int64(sum)
         let written = packet(special)
         #expect(written[46] == 0xFF && written[47] == 0xFF)
         #expect(parse(written) == special)
@@ -126,10 +135,28 @@ import Testing
         #expect(sum == checksum(bytes))
     }
 
+    @Test func `what is not carried is zero`() {
+        let silent = EchoMessage(source: message.source, destination: message.destination, probe: Self.others[1])
+        for offset in 64..<EchoMessage.packetBytes {
+            var bytes = packet(silent)
+            bytes[offset] = 1
+            (bytes[46], bytes[47]) = (0, 0)
+            let sum = checksum(bytes)
+            (bytes[46], bytes[47]) = (UInt8(sum >> 8), UInt8(sum & 0xFF))
+            #expect(parse(bytes) == nil)
+            bytes[52] |= 2
+            (bytes[46], bytes[47]) = (0, 0)
+            let carried = checksum(bytes)
+            (bytes[46], bytes[47]) = (UInt8(carried >> 8), UInt8(carried & 0xFF))
+            #expect(parse(bytes) != nil)
+        }
+    }
+
     @Test func `mutated packets are refused or say what they hold`() throws {
-        var reply = message
-        reply.kind = .reply
-        try Fuzz.run(corpus: [packet(message), packet(reply)], seed: 41, iterations: 4_000) { bytes in
+        let others = Self.others.map {
+            packet(EchoMessage(source: message.source, destination: message.destination, probe: $0))
+        }
+        try Fuzz.run(corpus: [packet(message)] + others, seed: 41, iterations: 4_000) { bytes in
             guard let parsed = parse(bytes) else { return }
             #expect(bytes.count == EchoMessage.packetBytes)
             #expect(packet(parsed)[40...] == bytes[40...])

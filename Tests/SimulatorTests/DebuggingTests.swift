@@ -55,8 +55,8 @@ private func run(to time: Duration) throws -> ScenarioRun {
         let run = try runSmallFabric().run
         let journal = try #require(run.world.journal)
         let sent = try #require(
-            (journal.firstIndex(from: journal.time(of: 0) + .seconds(20))..<journal.count).first {
-                journal[$0].text.hasPrefix("fabric echo request") && journal.kind(of: $0) == .sent
+            (0..<journal.count).first {
+                journal[$0].text.hasPrefix("WireGuard handshake initiation") && journal.kind(of: $0) == .sent
             })
         let chain = CausalChain(of: sent, in: journal)
         #expect(chain.causes.map { journal.kind(of: $0) } == [.timer, .sent])
@@ -148,7 +148,7 @@ private func run(to time: Duration) throws -> ScenarioRun {
         let diagram = MessageDiagram(query.select(journal, run), in: journal, of: run)
         let text = diagram.text()
         #expect(text[0].contains("left") && text[0].contains("right"))
-        #expect(text.contains { $0.contains("──▶") && $0.hasSuffix("fabric echo reply") })
+        #expect(text.contains { $0.contains("──▶") && $0.contains("fabric probe") })
         #expect(text.contains { $0.contains("✕") && $0.contains("never arrives") })
         #expect(text.contains { $0.contains("partition") && $0.contains("── line") })
         let mermaid = diagram.mermaid()

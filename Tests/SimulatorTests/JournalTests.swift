@@ -64,7 +64,7 @@ func runSmallFabric(seed: UInt64 = 1, journal: Bool = true, report: Bool = false
         }
     }
 
-    @Test func `an echo that came back is traced to the timer of the node that asked`() throws {
+    @Test func `an echo that came back is traced to the timer of the node that sent it`() throws {
         let run = try runSmallFabric().run
         let journal = try #require(run.world.journal)
         let back = try #require(
@@ -74,9 +74,8 @@ func runSmallFabric(seed: UInt64 = 1, journal: Bool = true, report: Bool = false
             })
         var chain = [journal[back]]
         while let last = chain.last, last.cause >= 0, last.kind != .timer { chain.append(journal[last.cause]) }
-        #expect(chain.map(\.kind) == [.arrived, .sent, .arrived, .sent, .timer])
+        #expect(chain.map(\.kind) == [.arrived, .sent, .timer])
         #expect(chain.map(\.text).last == "wakes to probe peers")
-        #expect(chain[0].host == chain[4].host)
         #expect(chain[0].host != chain[2].host)
     }
 

@@ -253,7 +253,9 @@ import Testing
         #expect(seen(inner) == "a flow's packet")
         #expect(seen([UInt8](repeating: 4, count: 16) + inner) == "a flow's packet")
         #expect(seen([UInt8](repeating: 7, count: 500)) == nil && seen([]) == nil)
-        let echo = EchoMessage(kind: .request, source: address, destination: address, sequence: 1, sentAt: 5)
+        let echo = EchoMessage(
+            source: address, destination: address,
+            probe: EchoMessage.Probe(sentAt: 5, echo: 4, held: 3, wantsAnswer: true))
         echo.write(to: buffer.writableArea())
         buffer.count = EchoMessage.packetBytes
         #expect(seen(Array(buffer.bytes)) == "an echo")
