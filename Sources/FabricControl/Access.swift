@@ -21,6 +21,45 @@ struct NodeCaller {
     var audits: ReportAudits
 }
 
+extension NodeCaller {
+    /// Of a membership `m` and of `joins`.
+    static let columns = """
+        m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial, i.previous_serial,
+            c.trust_version, c.records_version, s.version, s.payload_hash, h.clock_offset, h.logged_at,
+            \(ReportAudits.columns)
+        """
+
+    static let joins = """
+        JOIN clusters c ON c.id = m.cluster_id
+        JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
+        JOIN snapshots s ON s.cluster_id = m.cluster_id AND s.node_id = m.node_id
+        LEFT JOIN node_heartbeats h ON h.cluster_id = m.cluster_id AND h.node_id = m.node_id
+        """
+
+    /// A member who calls with this certificate. Throws a `Problem` when the membership does not stand, or the certificate
+    /// is for another key.
+    init(_ row: SQLRow, _ key: NodeKey, _ peer: CertificateFacts) throws {
+        guard try row.text("membership_status") == MembershipStatus.active.rawValue || planted(.disabledNodeServed),
+            try row.text("identity_status") == "active"
+        else {
+            throw Problem(.nodeDisabled, "the membership of node \(key.node) in cluster \(key.cluster) is disabled")
+        }
+        guard try row.blob("public_key") == peer.publicKey else {
+            throw Problem(.forbidden, "the certificate is not for the node's identity key")
+        }
+        let current = try row.blob("certificate_serial")
+        let previous = try row.optionalBlob("previous_serial")
+        self.init(
+            key: key, publicKey: peer.publicKey, serial: peer.serial,
+            standing: peer.serial == current ? .current : peer.serial == previous ? .previous : .replaced,
+            health: NodeHealth(rawValue: try row.text("health")) ?? .new,
+            snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
+            trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"),
+            clockOffset: try row.optionalInteger("clock_offset"),
+            heartbeatLoggedAt: try row.optionalInteger("logged_at"), audits: try ReportAudits(row))
+    }
+}
+
 /// Where the certificate of a call stands among those that the node was given.
 enum CertificateStanding {
     case current
@@ -79,36 +118,16 @@ extension ControlPlane {
                 .unauthenticated,
                 "the node's certificate is valid from \(peer.validity.lowerBound) to \(peer.validity.upperBound)")
         }
+        let key = NodeKey(cluster: cluster, node: node)
         let row = try call.transaction.first(
             """
-            SELECT m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial,
-                i.previous_serial, c.trust_version, c.records_version, s.version, s.payload_hash, h.clock_offset,
-                h.logged_at, \(ReportAudits.columns)
+            SELECT \(NodeCaller.columns)
             FROM cluster_memberships m
-            JOIN clusters c ON c.id = m.cluster_id
-            JOIN node_identities i ON i.cluster_id = m.cluster_id AND i.node_id = m.node_id
-            JOIN snapshots s ON s.cluster_id = m.cluster_id AND s.node_id = m.node_id
-            LEFT JOIN node_heartbeats h ON h.cluster_id = m.cluster_id AND h.node_id = m.node_id
+            \(NodeCaller.joins)
             WHERE m.cluster_id = $1 AND m.node_id = $2
             """, [.id(cluster), .id(node)])
         guard let row else { throw Problem(.forbidden, "node \(node) is not a member of cluster \(cluster)") }
-        guard try row.text("membership_status") == MembershipStatus.active.rawValue || planted(.disabledNodeServed),
-            try row.text("identity_status") == "active"
-        else { throw Problem(.nodeDisabled, "the membership of node \(node) in cluster \(cluster) is disabled") }
-        guard try row.blob("public_key") == peer.publicKey else {
-            throw Problem(.forbidden, "the certificate is not for the node's identity key")
-        }
-        let current = try row.blob("certificate_serial")
-        let previous = try row.optionalBlob("previous_serial")
-        let standing: CertificateStanding =
-            peer.serial == current ? .current : peer.serial == previous ? .previous : .replaced
-        return NodeCaller(
-            key: NodeKey(cluster: cluster, node: node), publicKey: peer.publicKey, serial: peer.serial,
-            standing: standing, health: NodeHealth(rawValue: try row.text("health")) ?? .new,
-            snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
-            trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"),
-            clockOffset: try row.optionalInteger("clock_offset"),
-            heartbeatLoggedAt: try row.optionalInteger("logged_at"), audits: try ReportAudits(row))
+        return try NodeCaller(row, key, peer)
     }
 
     /// Checks the chain that a client presented in its TLS handshake; call it once per connection.

@@ -25,7 +25,8 @@ public struct ControlEnvironment {
     }
 }
 
-/// The control plane's decisions: each request is one transaction, and everything that lasts is in the store.
+/// The control plane's decisions: each request is one transaction (plain heartbeats have one for many), and everything that
+/// lasts is in the store.
 ///
 /// It keeps nothing between calls but its keys and counters, so a new one over the same store and vault goes on where
 /// another stopped. `ControlService` adds what lives in memory: parked requests and timers.
@@ -35,6 +36,7 @@ public final class ControlPlane {
     let cryptography: any Cryptography
     let random: any RandomSource
     let keys: ControlKeys
+    let heartbeatTexts = HeartbeatTexts()
     let controlPin: [UInt8]
     public let settings: ControlSettings
     public internal(set) var counters = ControlCounters()
@@ -49,6 +51,7 @@ public final class ControlPlane {
     /// Makes the vault's master secret on first use.
     public init(_ environment: ControlEnvironment, settings: ControlSettings) throws {
         precondition(settings.certificateLifetime >= ControlSettings.shortestCertificateLifetime)
+        precondition((1...ControlSettings.mostHeartbeatsPerBatch).contains(settings.heartbeatsPerBatch))
         store = WatchedStore(environment.store)
         certificates = environment.certificates
         cryptography = environment.cryptography
@@ -151,7 +154,7 @@ public final class ControlPlane {
     }
 
     /// A refusal loses nothing: the client asks again, and every call may be repeated.
-    private static func problem(for error: StoreError) -> Problem {
+    static func problem(for error: StoreError) -> Problem {
         switch error {
         case .unavailable, .unknownOutcome:
             Problem(.unavailable, "the control plane can't reach its records now; ask again, nothing is lost")

@@ -7,6 +7,8 @@ public struct ControlRequest: Hashable, Sendable {
     /// The client's SVID, once `ControlPlane.verifyClient` has accepted the chain that it presented.
     public var peer: CertificateFacts?
     public var source: Endpoint?
+    /// When it came, where it has waited since; nil for just now.
+    var receivedAt: WallTime?
 
     public init(_ http: HTTPRequest, peer: CertificateFacts? = nil, source: Endpoint? = nil) {
         self.http = http
@@ -95,6 +97,8 @@ public struct ControlCounters: Hashable, Sendable {
     public var unknownTokens: UInt64 = 0
     public var unauthenticated: UInt64 = 0
     public var heartbeats: UInt64 = 0
+    /// Transactions for several heartbeats at once.
+    public var heartbeatBatches: UInt64 = 0
     public var snapshotsMade: UInt64 = 0
     public var snapshotsUnchanged: UInt64 = 0
     public var nodesMarkedOffline: UInt64 = 0

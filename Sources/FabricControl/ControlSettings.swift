@@ -5,6 +5,11 @@ public struct ControlSettings: Sendable {
 
     /// How often nodes are asked to report.
     public var heartbeatInterval = Duration.seconds(15)
+    /// A heartbeat that brings no record waits this long for others, to be stored with them.
+    public var heartbeatWait = Duration.milliseconds(500)
+    /// Heartbeats stored at once; so many wait no longer.
+    public var heartbeatsPerBatch = 512
+    public static let mostHeartbeatsPerBatch = 2_048
     /// A node is offline when this many heartbeats are missing.
     public var missedHeartbeats = 3
     /// A node's clock that differs by more is recorded as a change of its health.

@@ -119,7 +119,7 @@ extension ControlPlane {
         Route(.post, "v1/enrolments/{request}/proof", .joiningHost) { try $0.prove($1) },
         Route(.get, "v1/enrolments/{request}", .joiningHost, parameters: ["wait"]) { try $0.enrolmentStatus($1) },
 
-        Route(.post, "v1/node/heartbeat", .node) { try $0.heartbeat($1) },
+        Route(.post, ControlPlane.heartbeatPath, .node) { try $0.heartbeat($1) },
         Route(.get, "v1/node/updates", .node, parameters: ["snapshot", "records", "trust", "wait"]) {
             try $0.updates($1)
         },

@@ -23,11 +23,9 @@ final class PreparedStatement {
         self.pointer = pointer
         self.connection = UnsafeMutableRawPointer(connection)
         parameterCount = Int(fabric_sqlite_parameter_count(pointer))
-        for index in 0..<parameterCount {
-            // SQLite takes `$1` for a name and numbers names by first use; PostgreSQL goes by the number.
-            guard let name = fabric_sqlite_parameter_name(pointer, CInt(index + 1)),
-                String(cString: name) == "$\(index + 1)"
-            else { throw StoreError.statement("placeholders are $1, $2 … in first-use order: \(sql)") }
+        // SQLite takes `$1` for a name and numbers names by first use; PostgreSQL goes by the number.
+        guard Placeholders.count(in: sql) == parameterCount else {
+            throw StoreError.statement("placeholders are $1, $2 … in first-use order: \(sql)")
         }
         columns = (0..<fabric_sqlite_column_count(pointer)).map { index in
             fabric_sqlite_column_name(pointer, index).map { String(cString: $0) } ?? ""

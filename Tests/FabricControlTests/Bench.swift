@@ -104,9 +104,11 @@ final class Bench {
         }
     }
 
-    /// The reply of a request that is answered at once.
+    /// The reply of a request that is answered at once, or of a heartbeat, which may wait for others.
     func reply(_ request: HTTPRequest, peer: CertificateFacts? = nil) throws -> HTTPReply {
-        try #require(replies[send(request, peer: peer)], "no reply to \(request.method) \(request.path)")
+        let id = send(request, peer: peer)
+        if replies[id] == nil, request.path == "/v1/node/heartbeat" { advance(settings.heartbeatWait) }
+        return try #require(replies[id], "no reply to \(request.method) \(request.path)")
     }
 
     func ask<Answer>(_ call: OperatorCall<Answer>) throws -> Answer { try call.decode(try reply(call.request)) }

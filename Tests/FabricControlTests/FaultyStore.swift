@@ -9,6 +9,8 @@ final class FaultyStore: Store {
     var isFull = false
     /// Transactions that wrote, or tried to.
     private(set) var writes = 0
+    /// Statements of all transactions.
+    private(set) var statements = 0
     /// Of the next transaction; then none.
     var next = Fault.none
     /// Every transaction that can is run twice, its first run rolled back: a conflict.
@@ -33,6 +35,7 @@ final class FaultyStore: Store {
         if fault == .unknownAndLost { throw StoreError.unknownOutcome("the test wants it") }
         let result = try base.transaction { transaction in
             let counted = CountedTransaction(transaction)
+            defer { statements += counted.statements }
             let result = try body(counted)
             if counted.hasWritten { writes += 1 }
             if isFull, counted.hasWritten { throw StoreError.unavailable("the disk is full") }
@@ -46,12 +49,17 @@ final class FaultyStore: Store {
 private final class CountedTransaction: Transaction {
     private let base: any Transaction
     private(set) var hasWritten = false
+    private(set) var statements = 0
 
     init(_ base: any Transaction) { self.base = base }
 
-    func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] { try base.query(sql, arguments) }
+    func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] {
+        statements += 1
+        return try base.query(sql, arguments)
+    }
     func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
         hasWritten = true
+        statements += 1
         return try base.execute(sql, arguments)
     }
 }

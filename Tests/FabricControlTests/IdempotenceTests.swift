@@ -55,6 +55,11 @@ struct IdempotenceTests {
         let approval = try bench.person.approve(request, in: bench.cluster, now: bench.now.wall)
         #expect(try twice(calls.approve(request.id, in: cluster, approval)).status == "approved")
         try bench.fetchGrant(host, token)
+        // Its snapshot is made.
+        bench.advance(.seconds(2))
+        let record = try host.record(sequence: 1)
+        #expect(try twice(host.heartbeat(at: bench.now.wall, record: record), peer: host.facts).isSuccess)
+        // One that waits for others.
         #expect(try twice(host.heartbeat(at: bench.now.wall), peer: host.facts).isSuccess)
         #expect(try bench.ask(calls.token(body.id, in: cluster)).used == 1)
         #expect(try bench.ask(calls.tokens(cluster)).items.count == 1)

@@ -54,7 +54,7 @@ struct ReportAuditTests {
         let beats = 300
         for index in 0..<beats {
             version = try beat(host, bench, off: index % 2 == 0 ? 300 : 0, applied: version + 5)
-            bench.advance(.seconds(6))
+            bench.advance(.seconds(6) - bench.settings.heartbeatWait)
         }
         // At the start, after 600 s and after 1,200 s.
         #expect(try clockDetails(bench).count == 3)

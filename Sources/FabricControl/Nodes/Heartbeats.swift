@@ -3,17 +3,17 @@ internal import FabricDocument
 internal import FabricWire
 
 extension ControlPlane {
-    /// `POST /v1/node/heartbeat`.
+    /// `POST /v1/node/heartbeat`, when it could not be stored with others (`HeartbeatBatch.swift`).
     func heartbeat(_ call: Call) throws -> Outcome {
         guard let caller = call.node else { preconditionFailure("a node's route without a node") }
         let beat = try call.body(ControlAPI.Heartbeat.self)
-        guard beat.sequence >= 1, beat.appliedVersion >= 0, (0...Self.mostPeersUp).contains(beat.peersUp) else {
+        guard Self.isInRange(beat) else {
             throw Problem(.malformedRequest, "sequence, appliedVersion or peersUp is out of range")
         }
         counters.heartbeats += 1
-        let (difference, overflow) = beat.clockMilliseconds.subtractingReportingOverflow(call.milliseconds)
-        let offset = overflow ? (beat.clockMilliseconds < 0 ? Int64.min : Int64.max) : difference
-        try record(beat, offset: offset, caller, call)
+        let receivedAt = (call.request.receivedAt ?? call.now.wall).milliseconds
+        let offset = clockOffset(beat, at: receivedAt)
+        try keep([NodeState(beat, caller, offset: offset, receivedAt: receivedAt, settings)], call.transaction)
         var report = HeartbeatReport(
             health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
         if (caller.clockOffset.map(isSkewed) ?? false) != report.isSkewed { report.clockChange = report.isSkewed }
@@ -23,53 +23,30 @@ extension ControlPlane {
         (report.version, report.raise) = try raiseVersion(beat, caller, call)
         try auditReports(report, caller, call)
         call.heardFrom = caller.key
-        return call.reply(
-            ControlAPI.HeartbeatReply(
-                snapshotVersion: report.version, clockMilliseconds: call.milliseconds,
-                intervalSeconds: settings.heartbeatInterval.components.seconds, recordSequence: recordSequence))
+        return call.reply(heartbeatReply(version: report.version, call.now.wall, recordSequence: recordSequence))
+    }
+
+    func heartbeatReply(
+        version: Int64, _ wall: WallTime, recordSequence: Int64? = nil
+    ) -> ControlAPI.HeartbeatReply {
+        ControlAPI.HeartbeatReply(
+            snapshotVersion: version, clockMilliseconds: wall.milliseconds,
+            intervalSeconds: settings.heartbeatInterval.components.seconds, recordSequence: recordSequence)
     }
 
     static var mostPeersUp: Int { 1_000_000 }
 
-    private func record(_ beat: ControlAPI.Heartbeat, offset: Int64, _ caller: NodeCaller, _ call: Call) throws {
-        let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
-        // In a ring of slots, the newest overwrites the oldest.
-        let period = max(1, settings.heartbeatHistoryInterval.milliseconds)
-        let slot = call.milliseconds / period
-        var loggedAt = caller.heartbeatLoggedAt ?? Int64.min
-        if loggedAt == Int64.min || loggedAt / period != slot {
-            loggedAt = call.milliseconds
-            try call.transaction.execute(
-                """
-                INSERT INTO node_heartbeat_history (cluster_id, node_id, slot, received_at, applied_version, peers_up,
-                    clock_offset)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
-                ON CONFLICT (cluster_id, node_id, slot) DO UPDATE SET received_at = excluded.received_at,
-                    applied_version = excluded.applied_version, peers_up = excluded.peers_up,
-                    clock_offset = excluded.clock_offset
-                """,
-                id + [
-                    .integer(planted(.historyUnbounded) ? slot : slot % Int64(settings.heartbeatHistory)),
-                    .integer(call.milliseconds),
-                    .integer(beat.appliedVersion), .integer(beat.peersUp), .integer(offset),
-                ])
-        }
-        try call.transaction.execute(
-            """
-            INSERT INTO node_heartbeats (cluster_id, node_id, sequence, received_at, applied_version, peers_up,
-                clock_offset, logged_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-            ON CONFLICT (cluster_id, node_id) DO UPDATE SET sequence = excluded.sequence,
-                received_at = excluded.received_at, applied_version = excluded.applied_version,
-                peers_up = excluded.peers_up, clock_offset = excluded.clock_offset, logged_at = excluded.logged_at
-            """,
-            id + [
-                .integer(beat.sequence), .integer(call.milliseconds), .integer(beat.appliedVersion),
-                .integer(beat.peersUp), .integer(offset), .integer(loggedAt),
-            ])
+    static func isInRange(_ beat: ControlAPI.Heartbeat) -> Bool {
+        beat.sequence >= 1 && beat.appliedVersion >= 0 && (0...mostPeersUp).contains(beat.peersUp)
     }
 
-    private func isSkewed(_ offset: Int64) -> Bool { offset.magnitude > settings.clockTolerance.milliseconds.magnitude }
+    /// How far the node's clock is ahead, milliseconds.
+    func clockOffset(_ beat: ControlAPI.Heartbeat, at milliseconds: Int64) -> Int64 {
+        let (difference, overflow) = beat.clockMilliseconds.subtractingReportingOverflow(milliseconds)
+        return overflow ? (beat.clockMilliseconds < 0 ? Int64.min : Int64.max) : difference
+    }
+
+    func isSkewed(_ offset: Int64) -> Bool { offset.magnitude > settings.clockTolerance.milliseconds.magnitude }
 
     private func noteOnline(_ caller: NodeCaller, _ call: Call) throws {
         try call.transaction.execute(
@@ -106,14 +83,21 @@ extension ControlPlane {
         )
     }
 
+    /// False when that is certain without a look at the snapshot itself.
+    func mayBeForeign(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller) -> Bool {
+        if beat.appliedVersion > caller.snapshotVersion { return true }
+        guard let theirs = beat.appliedHash?.bytes, let ours = caller.snapshotHash else { return false }
+        if beat.appliedVersion == caller.snapshotVersion { return theirs != ours }
+        return beat.appliedVersion == caller.snapshotVersion - 1
+    }
+
     /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
     private func hasForeignSnapshot(
         _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
     ) throws -> Bool {
-        if beat.appliedVersion > caller.snapshotVersion { return true }
-        guard let theirs = beat.appliedHash?.bytes, let ours = caller.snapshotHash else { return false }
-        if beat.appliedVersion == caller.snapshotVersion { return theirs != ours }
-        guard beat.appliedVersion == caller.snapshotVersion - 1,
+        guard mayBeForeign(beat, caller) else { return false }
+        guard beat.appliedVersion == caller.snapshotVersion - 1 else { return true }
+        guard let theirs = beat.appliedHash?.bytes,
             let envelope = try call.transaction.first(
                 "SELECT envelope FROM snapshots WHERE cluster_id = $1 AND node_id = $2",
                 [.id(caller.key.cluster), .id(caller.key.node)]

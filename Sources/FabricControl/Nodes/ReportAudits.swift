@@ -46,6 +46,9 @@ struct ReportAudits: Hashable {
     /// Nothing yet.
     init() {}
 
+    /// Nothing was counted only.
+    var isAllTold: Bool { clock.untold == 0 && raises.untold == 0 && health.untold == 0 }
+
     /// From `columns`, which are NULL where there was no heartbeat.
     init(_ row: SQLRow) throws(StoreError) {
         clock.lastAt = try row.optionalInteger("clock_audited_at")

@@ -7,9 +7,10 @@ public import FabricWire
 /// .started ───────────────► bring the schema up to date, watch the nodes that were online, flush what was left dirty
 /// .request(id, request) ──► one transaction ──► .reply(id, reply)
 ///                                           └─► parked on a topic ──► touched, or its time is up ──► .reply
+/// .request(id, heartbeat) ► waits a moment ──► one transaction for all that wait ──► .reply …
 /// .disconnected(id) ──────► its parked request is forgotten
 /// ```
-/// What it keeps in memory can be lost: parked requests are asked again, timers are found again at the start.
+/// What it keeps in memory can be lost: parked requests and heartbeats are asked again, timers are found again at the start.
 public final class ControlService: Component {
     /// The host's name for a request; not used twice.
     public struct RequestID: Hashable, Comparable, Sendable {
@@ -31,6 +32,7 @@ public final class ControlService: Component {
     }
 
     public enum DeadlineReason: String, CustomStringConvertible, Sendable {
+        case heartbeats = "heartbeats wait to be stored"
         case parkExpiry = "a parked request's time is up"
         case snapshotFlush = "snapshots are to be made"
         case silenceSweep = "look for nodes that fell silent"
@@ -47,6 +49,20 @@ public final class ControlService: Component {
     public var parkedNow: Int { parked.count }
 
     private var parked = ParkedRequests()
+    private struct Waiting {
+        /// Nil once whoever asked is gone: a heartbeat that has come is stored all the same.
+        var id: RequestID?
+        var request: ControlRequest
+        var beat: WaitingHeartbeat
+    }
+    /// At most `ControlSettings.heartbeatsPerBatch`.
+    private var heartbeats: [Waiting] = []
+    private var heartbeatsAt: Instant?
+    /// Those of a batch that have each a transaction of their own, some in a turn, so that replies leave in between.
+    private var singles: ArraySlice<Waiting> = []
+    private var singlesAt: Instant?
+    /// Of heartbeats that are handled by themselves.
+    private static let singlesPerTurn = 8
     /// When each online node was last heard from, by our monotonic clock: wall clocks jump, and a jump must not make
     /// every node look silent.
     private var lastHeard: [NodeKey: Instant] = [:]
@@ -69,8 +85,15 @@ public final class ControlService: Component {
         switch event {
         case .started: start(now)
         case .request(let id, let request):
-            apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
-        case .disconnected(let id): _ = parked.remove(id)
+            if singles.isEmpty, let beat = plane.waitingHeartbeat(in: request, now: now) {
+                collect(id, request, beat, now, into: &actions)
+            } else {
+                apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
+            }
+        case .disconnected(let id):
+            _ = parked.remove(id)
+            for index in heartbeats.indices where heartbeats[index].id == id { heartbeats[index].id = nil }
+            for index in singles.indices where singles[index].id == id { singles[index].id = nil }
         }
         planProbe(now)
     }
@@ -78,12 +101,18 @@ public final class ControlService: Component {
     public func handleDeadline(now: Now, into actions: inout [Action]) {
         let instant = now.monotonic
         if let startAt, startAt <= instant { start(now) }
+        if singlesAt != nil { handleSingles(now, into: &actions) }
+        if let heartbeatsAt, heartbeatsAt <= instant, singles.isEmpty { storeHeartbeats(now, into: &actions) }
         if let flushAt, flushAt <= instant { flush(now, into: &actions) }
         while let id = parked.firstExpired(at: instant) {
             plane.counters.parksExpired += 1
             resume(id, now: now, isLast: true, into: &actions)
         }
-        if let sweepAt, sweepAt <= instant { sweep(now) }
+        if let sweepAt, sweepAt <= instant, singles.isEmpty {
+            // Nobody is silent whose heartbeat has come.
+            if !heartbeats.isEmpty { storeHeartbeats(now, into: &actions) }
+            if singles.isEmpty { sweep(now) }
+        }
         if let tellAt, tellAt <= instant { tellSilences(now) }
         if let refreshAt, refreshAt <= instant { checkRefresh(now) }
         if let probeAt, probeAt <= instant { probe(now) }
@@ -92,7 +121,8 @@ public final class ControlService: Component {
 
     public func nextDeadline() -> Deadline<DeadlineReason>? {
         let candidates: [(Instant?, DeadlineReason)] = [
-            (startAt, .startRetry), (flushAt, .snapshotFlush), (parked.nextDeadline, .parkExpiry),
+            (startAt, .startRetry), (singlesAt ?? heartbeatsAt, .heartbeats), (flushAt, .snapshotFlush),
+            (parked.nextDeadline, .parkExpiry),
             (sweepAt, .silenceSweep), (tellAt, .silenceTelling), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
         ]
         return candidates.reduce(nil) { earliest, candidate in
@@ -105,11 +135,13 @@ public final class ControlService: Component {
 
 extension ControlService {
     private func apply(
-        _ handled: Handled, to id: RequestID, _ request: ControlRequest, now: Now, into actions: inout [Action]
+        _ handled: Handled, to id: RequestID?, _ request: ControlRequest, now: Now, into actions: inout [Action]
     ) {
-        switch handled.outcome {
-        case .reply(let reply): actions.append(.reply(id, reply))
-        case .park(let topic, let until): park(id, request, topic, until, now: now, into: &actions)
+        if let id {
+            switch handled.outcome {
+            case .reply(let reply): actions.append(.reply(id, reply))
+            case .park(let topic, let until): park(id, request, topic, until, now: now, into: &actions)
+            }
         }
         if handled.snapshotsDirty, flushAt == nil {
             flushAt =
@@ -159,6 +191,48 @@ extension ControlService {
         }
         if handled.snapshotsDirty, flushAt == nil { flushAt = now.monotonic + plane.settings.snapshotCoalescing }
         // What a resumed request touches are its own topics; those who wait there have just been woken.
+    }
+}
+
+// MARK: Heartbeats
+
+extension ControlService {
+    private func collect(
+        _ id: RequestID, _ request: ControlRequest, _ beat: WaitingHeartbeat, _ now: Now, into actions: inout [Action]
+    ) {
+        var request = request
+        request.receivedAt = beat.wall
+        heartbeats.append(Waiting(id: id, request: request, beat: beat))
+        if heartbeatsAt == nil { heartbeatsAt = now.monotonic + plane.settings.heartbeatWait }
+        if heartbeats.count >= plane.settings.heartbeatsPerBatch { storeHeartbeats(now, into: &actions) }
+    }
+
+    /// Only while there are no singles.
+    private func storeHeartbeats(_ now: Now, into actions: inout [Action]) {
+        let batch = heartbeats
+        heartbeats.removeAll(keepingCapacity: true)
+        heartbeatsAt = nil
+        let replies = plane.handle(heartbeats: batch.map(\.beat), now: now)
+        for (waiting, reply) in zip(batch, replies) {
+            guard let reply else {
+                singles.append(waiting)
+                continue
+            }
+            if reply.isSuccess { hear(waiting.beat.key, now) }
+            if let id = waiting.id { actions.append(.reply(id, reply)) }
+        }
+        if !singles.isEmpty { handleSingles(now, into: &actions) }
+    }
+
+    private func handleSingles(_ now: Now, into actions: inout [Action]) {
+        for waiting in singles.prefix(Self.singlesPerTurn) {
+            apply(
+                plane.handle(request: waiting.request, now: now), to: waiting.id, waiting.request, now: now,
+                into: &actions)
+        }
+        singles = singles.dropFirst(Self.singlesPerTurn)
+        if singles.isEmpty { singles = [] }
+        singlesAt = singles.isEmpty ? nil : now.monotonic
     }
 }
 

@@ -1,7 +1,8 @@
-/// The placeholders of a statement: `$1`, `$2` … in first-use order, outside of quotes and comments.
-enum Placeholders {
+/// The placeholders of a statement: `$1`, `$2` … in first-use order, outside of quotes and comments. What a `Transaction`
+/// takes.
+public enum Placeholders {
     /// How many there are; nil when they are not in that order.
-    static func count(in sql: String) -> Int? {
+    public static func count(in sql: String) -> Int? {
         let text = Array(sql.utf8)
         var highest = 0
         var index = 0
@@ -17,6 +18,8 @@ enum Placeholders {
             case UInt8(ascii: "$"):
                 var number = 0
                 index += 1
+                // To SQLite `$01` is another name.
+                if index < text.count, text[index] == UInt8(ascii: "0") { return nil }
                 while index < text.count, (48...57).contains(text[index]), number < 100_000 {
                     number = number * 10 + Int(text[index] - 48)
                     index += 1

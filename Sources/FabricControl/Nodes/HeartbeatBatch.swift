@@ -1,0 +1,215 @@
+internal import FabricCore
+internal import FabricDocument
+internal import FabricWire
+
+/// A heartbeat that may wait a moment for others and be stored with them: it brings no peer record. The rest of what makes a
+/// plain one, that nothing but the node's latest state changes, only the records can tell.
+struct WaitingHeartbeat {
+    let key: NodeKey
+    let peer: CertificateFacts
+    let beat: ControlAPI.Heartbeat
+    /// When it came.
+    let wall: WallTime
+}
+
+extension ControlPlane {
+    /// Nil for every other request, and for a heartbeat with anything wrong: `handle(request:now:)` says what.
+    func waitingHeartbeat(in request: ControlRequest, now: Now) -> WaitingHeartbeat? {
+        guard request.http.method == .post, request.http.path == Self.heartbeatPath, request.http.query.isEmpty,
+            let peer = request.peer, peer.validity.contains(now.wall),
+            let (cluster, node) = FabricIdentifier.parseNode(peer.spiffeID),
+            request.http.body.count <= HTTPLimits.requestBody,
+            let beat = try? JSON.decode(
+                ControlAPI.Heartbeat.self, from: request.http.body, limits: Call.bodyLimits),
+            beat.record == nil, Self.isInRange(beat)
+        else { return nil }
+        return WaitingHeartbeat(
+            key: NodeKey(cluster: cluster, node: node), peer: peer, beat: beat, wall: now.wall)
+    }
+
+    static let heartbeatPath = "/v1/node/heartbeat"
+
+    /// Stores the plain ones among these in one transaction of three statements. Returns the replies by index; nil for
+    /// those that are each to be handled as any request: they are not plain, or the records are such that only some can be
+    /// stored.
+    ///
+    /// Never throws: when the store is away, the replies say so.
+    func handle(heartbeats: [WaitingHeartbeat], now: Now) -> [HTTPReply?] {
+        // Of the last run.
+        var plain: [Int: NodeState] = [:]
+        do {
+            try store.transaction { transaction in
+                plain = try plainStates(heartbeats, transaction)
+                try keep(plain.sorted { $0.key < $1.key }.map(\.value), transaction)
+            }
+        } catch let error as StoreError {
+            note(error)
+            return refuse(heartbeats, plain, error)
+        } catch {
+            return heartbeats.map { _ in nil }
+        }
+        counters.heartbeatBatches += 1
+        counters.heartbeats += UInt64(plain.count)
+        counters.requests += UInt64(plain.count)
+        counters.succeeded += UInt64(plain.count)
+        return heartbeats.indices.map { index in
+            plain[index].map {
+                HTTPReply(status: 200, body: JSON.encodeOwn(heartbeatReply(version: $0.snapshotVersion, now.wall)))
+            }
+        }
+    }
+
+    /// When the store is away, asking it for each would only take longer. What it has said before, as that a node is
+    /// disabled, stands.
+    private func refuse(
+        _ heartbeats: [WaitingHeartbeat], _ plain: [Int: NodeState], _ error: StoreError
+    ) -> [HTTPReply?] {
+        switch error {
+        case .corrupt, .statement, .constraint: return heartbeats.map { _ in nil }
+        case .unavailable, .unknownOutcome:
+            let reply = Self.problem(for: error).reply
+            let replies = heartbeats.indices.map { plain.isEmpty || plain[$0] != nil ? reply : nil }
+            let refused = UInt64(replies.count { $0 != nil })
+            counters.requests += refused
+            counters.failed += refused
+            return replies
+        }
+    }
+
+    /// By index.
+    private func plainStates(
+        _ heartbeats: [WaitingHeartbeat], _ transaction: any Transaction
+    ) throws -> [Int: NodeState] {
+        let rows = try callerRows(heartbeats.map(\.key), transaction)
+        var states: [Int: NodeState] = [:]
+        var seen: Set<NodeKey> = []
+        for (index, heartbeat) in heartbeats.enumerated() {
+            // Two of one node: the second goes by itself, after the first.
+            guard seen.insert(heartbeat.key).inserted, let row = rows[heartbeat.key],
+                let caller = try? NodeCaller(row, heartbeat.key, heartbeat.peer)
+            else { continue }
+            states[index] = plainState(heartbeat, caller)
+        }
+        return states
+    }
+
+    /// What the heartbeat makes of the node's row; nil when it does more than that.
+    private func plainState(_ heartbeat: WaitingHeartbeat, _ caller: NodeCaller) -> NodeState? {
+        let beat = heartbeat.beat
+        let offset = clockOffset(beat, at: heartbeat.wall.milliseconds)
+        guard caller.standing != .replaced, caller.health == .online, let lastOffset = caller.clockOffset,
+            isSkewed(lastOffset) == isSkewed(offset), caller.audits.isAllTold, !mayBeForeign(beat, caller)
+        else { return nil }
+        return NodeState(beat, caller, offset: offset, receivedAt: heartbeat.wall.milliseconds, settings)
+    }
+
+    private func callerRows(_ keys: [NodeKey], _ transaction: any Transaction) throws -> [NodeKey: SQLRow] {
+        let (sql, arguments) = heartbeatTexts.callers.statement(
+            keys.sortedUnique().map { [.id($0.cluster), .id($0.node)] })
+        var byKey: [NodeKey: SQLRow] = [:]
+        for row in try transaction.query(sql, arguments) {
+            byKey[NodeKey(cluster: try row.identifier("cluster_id"), node: try row.identifier("node_id"))] = row
+        }
+        return byKey
+    }
+
+    /// Writes the nodes' latest state, and into their history what begins a stretch of time.
+    func keep(_ states: [NodeState], _ transaction: any Transaction) throws {
+        guard !states.isEmpty else { return }
+        let latest = heartbeatTexts.latest.statement(states.map(\.latest))
+        try transaction.execute(latest.sql, latest.arguments)
+        let firsts = states.filter(\.isHistory)
+        guard !firsts.isEmpty else { return }
+        let history = heartbeatTexts.history.statement(firsts.map(\.history))
+        try transaction.execute(history.sql, history.arguments)
+    }
+}
+
+/// Statements for many heartbeats at once.
+struct HeartbeatTexts {
+    /// The nodes that sent them. SQLite takes each in its turn and looks it up by its key: it thinks a list of a few hundred
+    /// rows longer than any table, and would go through the table instead, but for CROSS JOIN.
+    let callers = ManyRows(columns: 2) { values in
+        """
+        SELECT m.cluster_id, m.node_id, \(NodeCaller.columns)
+        FROM (VALUES \(values)) AS k
+        CROSS JOIN cluster_memberships m
+        \(NodeCaller.joins)
+        WHERE m.cluster_id = k.column1 AND m.node_id = k.column2
+        """
+    }
+
+    let latest = ManyRows(columns: 8) { values in
+        """
+        INSERT INTO node_heartbeats (cluster_id, node_id, sequence, received_at, applied_version, peers_up,
+            clock_offset, logged_at)
+        SELECT DISTINCT k.column1, k.column2, k.column3, k.column4, k.column5, k.column6, k.column7, k.column8
+        FROM (VALUES \(values)) AS k
+        WHERE true
+        ON CONFLICT (cluster_id, node_id) DO UPDATE SET sequence = excluded.sequence,
+            received_at = excluded.received_at, applied_version = excluded.applied_version,
+            peers_up = excluded.peers_up, clock_offset = excluded.clock_offset, logged_at = excluded.logged_at
+        """
+    }
+
+    /// Into a ring of slots, where the newest overwrites the oldest.
+    let history = ManyRows(columns: 7) { values in
+        """
+        INSERT INTO node_heartbeat_history (cluster_id, node_id, slot, received_at, applied_version, peers_up,
+            clock_offset)
+        SELECT DISTINCT k.column1, k.column2, k.column3, k.column4, k.column5, k.column6, k.column7
+        FROM (VALUES \(values)) AS k
+        WHERE true
+        ON CONFLICT (cluster_id, node_id, slot) DO UPDATE SET received_at = excluded.received_at,
+            applied_version = excluded.applied_version, peers_up = excluded.peers_up,
+            clock_offset = excluded.clock_offset
+        """
+    }
+}
+
+/// What is kept of a node's newest heartbeat.
+struct NodeState {
+    let key: NodeKey
+    let sequence: Int64
+    /// Milliseconds since the Unix epoch, as is `loggedAt`.
+    let receivedAt: Int64
+    let appliedVersion: Int64
+    let peersUp: Int
+    /// Milliseconds.
+    let clockOffset: Int64
+    /// When history was last kept of the node, this one included.
+    let loggedAt: Int64
+    let slot: Int64
+    /// It is the first of its stretch of time.
+    let isHistory: Bool
+    /// The newest that the node is to have.
+    let snapshotVersion: Int64
+
+    init(
+        _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, offset: Int64, receivedAt: Int64,
+        _ settings: ControlSettings
+    ) {
+        key = caller.key
+        sequence = beat.sequence
+        self.receivedAt = receivedAt
+        appliedVersion = beat.appliedVersion
+        peersUp = beat.peersUp
+        clockOffset = offset
+        snapshotVersion = caller.snapshotVersion
+        let period = max(1, settings.heartbeatHistoryInterval.milliseconds)
+        let stretch = receivedAt / period
+        slot = planted(.historyUnbounded) ? stretch : stretch % Int64(settings.heartbeatHistory)
+        isHistory = caller.heartbeatLoggedAt.map { $0 / period != stretch } ?? true
+        loggedAt = isHistory ? receivedAt : caller.heartbeatLoggedAt ?? receivedAt
+    }
+
+    private var id: [SQLValue] { [.id(key.cluster), .id(key.node)] }
+    private var reported: [SQLValue] {
+        [.integer(receivedAt), .integer(appliedVersion), .integer(peersUp), .integer(clockOffset)]
+    }
+
+    /// As `node_heartbeats` orders them.
+    var latest: [SQLValue] { id + [.integer(sequence)] + reported + [.integer(loggedAt)] }
+    /// As `node_heartbeat_history` orders them.
+    var history: [SQLValue] { id + [.integer(slot)] + reported }
+}

@@ -1,0 +1,231 @@
+import FabricControl
+import FabricCore
+import FabricDocument
+import FabricOperator
+import FabricWire
+import Testing
+
+/// Heartbeats that are stored together. Whoever sends one must not be able to tell.
+@Suite("Heartbeats in batches")
+struct HeartbeatBatchTests {
+    /// A cluster of hosts that count as online, each with its first heartbeat behind it.
+    private func online(_ count: Int, _ bench: Bench) throws -> [TestHost] {
+        try bench.activateCluster()
+        let (token, _) = try bench.makeToken()
+        let hosts = try (0..<count).map { try bench.join("node-\($0)", token) }
+        bench.advance(.seconds(2))
+        for host in hosts {
+            #expect(try bench.reply(host.heartbeat(at: bench.now.wall), peer: host.facts).status == 200)
+        }
+        return hosts
+    }
+
+    private func beat(_ host: TestHost, _ bench: Bench) -> UInt64 {
+        bench.send(host.heartbeat(at: bench.now.wall), peer: host.facts)
+    }
+
+    private func latest(_ bench: Bench) throws -> [String: [Int64]] {
+        let rows = try bench.store.transaction {
+            try $0.query("SELECT node_id, sequence, received_at, peers_up, clock_offset FROM node_heartbeats", [])
+        }
+        var byNode: [String: [Int64]] = [:]
+        for row in rows {
+            byNode[try row.text("node_id")] = [
+                try row.integer("sequence"), try row.integer("received_at"), try row.integer("peers_up"),
+                try row.integer("clock_offset"),
+            ]
+        }
+        return byNode
+    }
+
+    @Test(arguments: [1, 2, 3, 5, 8, 9, 40]) func `those that wait are stored in one transaction`(count: Int) throws {
+        let bench = try Bench()
+        let hosts = try online(count, bench)
+        bench.advance(.seconds(15))
+        let (writes, statements) = (bench.store.writes, bench.store.statements)
+        let batches = bench.service.counters.heartbeatBatches
+        let ids = hosts.map { beat($0, bench) }
+        let came = bench.now.wall.nanoseconds / 1_000_000
+        #expect(ids.allSatisfy { bench.replies[$0] == nil } && bench.store.statements == statements)
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.store.writes == writes + 1 && bench.store.statements - statements == 2)
+        #expect(bench.service.counters.heartbeatBatches == batches + 1)
+        for id in ids {
+            let reply = try JSON.decode(ControlAPI.HeartbeatReply.self, from: try #require(bench.replies[id]).body)
+            #expect(reply.intervalSeconds == 15 && reply.snapshotVersion >= 1 && reply.recordSequence == nil)
+        }
+        let rows = try latest(bench)
+        for host in hosts { #expect(rows[host.node.text] == [2, came, 0, 0]) }
+    }
+
+    @Test func `one that finds as many as are stored at once waits no longer`() throws {
+        let bench = try Bench { $0.heartbeatsPerBatch = 3 }
+        let hosts = try online(4, bench)
+        let ids = hosts.map { beat($0, bench) }
+        #expect(ids.map { bench.replies[$0] != nil } == [true, true, true, false])
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.replies[ids[3]]?.status == 200)
+    }
+
+    @Test func `history is kept once in each stretch of time, in its ring`() throws {
+        let bench = try Bench { $0.heartbeatHistory = 3 }
+        let hosts = try online(3, bench)
+        func history() throws -> [Int64] {
+            try bench.store.transaction {
+                try $0.query("SELECT slot FROM node_heartbeat_history ORDER BY node_id, slot", [])
+            }.map { try $0.integer("slot") }
+        }
+        for stretch in 0..<5 {
+            for _ in 0..<3 {
+                for host in hosts { _ = beat(host, bench) }
+                bench.advance(.seconds(10))
+            }
+            #expect(try history().count == 3 * min(stretch + 1, 3))
+            bench.advance(bench.settings.heartbeatHistoryInterval - .seconds(30))
+            for host in hosts { _ = beat(host, bench) }
+            bench.advance(.seconds(1))
+        }
+        #expect(try history() == [0, 1, 2, 0, 1, 2, 0, 1, 2])
+    }
+
+    @Test func `each gets its own answer: a disabled node, a foreign certificate, a stranger, two of one`() throws {
+        let bench = try Bench()
+        let hosts = try online(4, bench)
+        let disabled = bench.calls.disable(hosts[1].node, in: hosts[1].cluster)
+        _ = try bench.ask(disabled)
+        let stranger = try bench.host("stranger")
+        var foreign = try #require(hosts[2].facts)
+        foreign.publicKey = stranger.identityKey
+        var absent = foreign
+        absent.spiffeID = stranger.spiffeID
+        let ids = [
+            beat(hosts[0], bench), beat(hosts[1], bench),
+            bench.send(hosts[2].heartbeat(at: bench.now.wall), peer: foreign),
+            bench.send(stranger.heartbeat(at: bench.now.wall), peer: absent), beat(hosts[3], bench),
+            beat(hosts[3], bench),
+        ]
+        bench.advance(bench.settings.heartbeatWait)
+        let codes = try ids.map { try Bench.refusal(try #require(bench.replies[$0])) }
+        #expect(codes == [nil, .nodeDisabled, .forbidden, .forbidden, nil, nil])
+        #expect(try latest(bench)[hosts[3].node.text]?[0] == 3)
+    }
+
+    @Test func `what needs more than the latest state is done all the same`() throws {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        // A clock that is wrong, a snapshot that was never made here, and one that says nothing new.
+        let wrong = bench.send(hosts[0].heartbeat(at: bench.now.wall + .seconds(600)), peer: hosts[0].facts)
+        let version = try JSON.decode(
+            ControlAPI.HeartbeatReply.self,
+            from: try bench.reply(hosts[2].heartbeat(at: bench.now.wall), peer: hosts[2].facts).body
+        ).snapshotVersion
+        let raised = bench.send(
+            hosts[1].heartbeat(at: bench.now.wall, applied: version + 5), peer: hosts[1].facts)
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.replies[wrong]?.status == 200)
+        let reply = try JSON.decode(ControlAPI.HeartbeatReply.self, from: try #require(bench.replies[raised]).body)
+        #expect(reply.snapshotVersion == version + 6)
+        let details = try bench.audit().map(\.detail)
+        #expect(details.contains("its clock is 600 s off"))
+        #expect(details.contains { $0.hasPrefix("from \(version) to \(version + 6)") })
+    }
+
+    @Test func `a peer record does not wait`() throws {
+        let bench = try Bench()
+        let host = try online(1, bench)[0]
+        let id = bench.send(
+            host.heartbeat(at: bench.now.wall, record: try host.record(sequence: 1)), peer: host.facts)
+        let reply = try JSON.decode(ControlAPI.HeartbeatReply.self, from: try #require(bench.replies[id]).body)
+        #expect(reply.recordSequence == 1)
+    }
+
+    @Test(arguments: [FaultyStore.Fault.unavailable, .unknownButCommitted, .unknownAndLost])
+    func `when the store fails, all are told, and the next go on`(fault: FaultyStore.Fault) throws {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        let ids = hosts.map { beat($0, bench) }
+        bench.store.next = fault
+        bench.advance(bench.settings.heartbeatWait)
+        for id in ids { #expect(try Bench.refusal(try #require(bench.replies[id])) == .unavailable) }
+        #expect(bench.service.counters.failed == 3)
+        for host in hosts {
+            #expect(try bench.refusal(host.heartbeat(at: bench.now.wall), peer: host.facts) == nil)
+        }
+    }
+
+    @Test func `a transaction that runs twice stores the same`() throws {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        bench.store.runsTwice = true
+        let ids = hosts.map { beat($0, bench) }
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(ids.allSatisfy { bench.replies[$0]?.status == 200 })
+        let rows = try latest(bench)
+        for host in hosts { #expect(rows[host.node.text]?[0] == 2) }
+        let kept = try bench.store.transaction {
+            try $0.query("SELECT count(*) AS kept FROM node_heartbeat_history", [])
+        }
+        #expect(try kept[0].integer("kept") == 3)
+        try bench.verifyAudit()
+    }
+
+    @Test func `on a full disk a disabled node is told that it is disabled, and the others that they may ask again`()
+        throws
+    {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        _ = try bench.ask(bench.calls.disable(hosts[1].node, in: hosts[1].cluster))
+        bench.store.isFull = true
+        let ids = hosts.map { beat($0, bench) }
+        bench.advance(bench.settings.heartbeatWait)
+        let codes = try ids.map { try Bench.refusal(try #require(bench.replies[$0])) }
+        #expect(codes == [.unavailable, .nodeDisabled, .unavailable])
+    }
+
+    @Test func `the later of two of one node stands, also when the earlier had to go by itself`() throws {
+        let bench = try Bench()
+        let host = try online(1, bench)[0]
+        let wrong = bench.send(host.heartbeat(at: bench.now.wall + .seconds(600)), peer: host.facts)
+        let right = beat(host, bench)
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.replies[wrong]?.status == 200 && bench.replies[right]?.status == 200)
+        #expect(try latest(bench)[host.node.text]?[0] == 3)
+        #expect(try bench.ask(bench.calls.node(host.node, in: host.cluster)).clockOffsetMilliseconds == 0)
+    }
+
+    @Test func `many that go by themselves are answered some in a turn`() throws {
+        let bench = try Bench()
+        let hosts = try online(20, bench)
+        let ids = hosts.map { bench.send($0.heartbeat(at: bench.now.wall + .seconds(600)), peer: $0.facts) }
+        var actions: [ControlService.Action] = []
+        let due = try #require(bench.service.nextDeadline())
+        bench.service.handleDeadline(now: Now(monotonic: due.instant, wall: bench.now.wall), into: &actions)
+        #expect(actions.count == 8)
+        while bench.service.nextDeadline()?.reason == .heartbeats {
+            bench.service.handleDeadline(now: Now(monotonic: due.instant, wall: bench.now.wall), into: &actions)
+        }
+        #expect(actions.count == ids.count)
+    }
+
+    @Test func `a node whose heartbeats are stored with others does not fall silent, and one that stops does`() throws {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        for _ in 0..<8 {
+            for host in hosts.dropLast() { _ = beat(host, bench) }
+            bench.advance(.seconds(15))
+        }
+        #expect(bench.service.counters.heartbeatBatches >= 8)
+        let offline = try bench.audit().filter { $0.detail.hasPrefix("online → offline") }
+        #expect(offline.map(\.subject) == ["node \(hosts[2].node)"])
+    }
+
+    @Test func `a host that hangs up is no reason to lose its heartbeat, or to answer`() throws {
+        let bench = try Bench()
+        let hosts = try online(2, bench)
+        let ids = hosts.map { beat($0, bench) }
+        bench.disconnect(ids[0])
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.replies[ids[1]]?.status == 200 && bench.replies[ids[0]] == nil)
+        #expect(try latest(bench)[hosts[0].node.text]?[0] == 2)
+    }
+}
