@@ -1,6 +1,4 @@
-// Enrolments a second, against SQLite alone in the same run. Run it in release:
-//
-//     scripts/bench EnrolmentBenchmark
+// Enrolments a second, against SQLite alone in the same run.
 //
 // An enrolment is what the control plane does of it: four requests (enrolment, proof, approval, status), each one
 // transaction of `ControlPlane.handle`, with real cryptography; the requests are prepared beforehand and not timed. Two
@@ -176,10 +174,11 @@ extension Measurement {
     }
 }
 
-func main() throws {
+/// On a disk in memory, and on a directory.
+func measureEnrolments(in directory: TemporaryDirectory) throws {
     let memory = try Measurement(MemoryDisk(), .processor)
     try memory.run(rounds: 5, enrolments: 150)
-    memory.report("in memory, CPU time")
+    memory.report("enrolments in memory, CPU time")
 
     let enrolment = memory.middle(\.enrolment) / 1000
     print("  alone, us per enrolment:")
@@ -191,11 +190,7 @@ func main() throws {
     print("    \(text(memory.middle(\.replay) / 1000)) SQL (replay)")
     print("    \(text(rest)) (\(text(rest / enrolment * 100)) %) all else")
 
-    let directory = try TemporaryDirectory()
-    defer { directory.remove() }
     let disk = try Measurement(try DirectoryDisk(path: directory.path), .wall)
     try disk.run(rounds: 13, enrolments: 6)
-    disk.report("in a directory, with syncs, wall time")
+    disk.report("enrolments in a directory, with syncs, wall time")
 }
-
-try main()

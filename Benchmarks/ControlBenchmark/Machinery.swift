@@ -6,10 +6,13 @@ import Glibc
 /// One transaction, statement by statement.
 typealias Statements = [(sql: String, arguments: [SQLValue], isQuery: Bool)]
 
-/// Passes everything on, and keeps a copy of the statements while `isRecording`.
+/// Passes everything on; keeps a copy of the statements while `isRecording`.
 final class RecordingStore: Store {
     private let base: any Store
     var isRecording = false
+    /// Counts statements only, BEGIN and COMMIT among them.
+    var isCounting = false
+    private(set) var counted = 0
     private(set) var transactions: [Statements] = []
 
     init(_ base: any Store) { self.base = base }
@@ -31,7 +34,32 @@ final class RecordingStore: Store {
         }
     }
 
+    private final class Counter: Transaction {
+        let base: any Transaction
+        var statements = 0
+
+        init(_ base: any Transaction) { self.base = base }
+
+        func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] {
+            statements += 1
+            return try base.query(sql, arguments)
+        }
+
+        func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
+            statements += 1
+            return try base.execute(sql, arguments)
+        }
+    }
+
     func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result {
+        if isCounting {
+            return try base.transaction { transaction in
+                let counter = Counter(transaction)
+                let result = try body(counter)
+                counted += counter.statements + 2
+                return result
+            }
+        }
         guard isRecording else { return try base.transaction(body) }
         let (result, statements) = try base.transaction { transaction in
             let recorder = Recorder(transaction)
@@ -76,6 +104,8 @@ enum Clock {
     }
 }
 
+func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
+
 func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
 func text(_ value: Double, decimals: Int = 0) -> String {
@@ -98,8 +128,9 @@ struct TemporaryDirectory {
     }
 
     func remove() {
-        for name in ["control.db", "control.db-wal", "bare.db", "bare.db-wal", "replay.db", "replay.db-wal"] {
+        for name in ["control.db", "bare.db", "replay.db", "heartbeats.db"] {
             unlink("\(path)/\(name)")
+            unlink("\(path)/\(name)-wal")
         }
         rmdir(path)
     }
