@@ -7,8 +7,6 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
         .treatAllWarnings(as: .error),
-        // Debug builds, and so the tests, check for overlapping accesses; a release build need not pay at each of them.
-        .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     ] + (Context.environment["RAP_MUTANTS"] == nil ? [] : [.define("RAP_MUTANTS")])
 
 /// The parts of the page that a simulated run's report is made of.

@@ -91,6 +91,10 @@ final class ControlActor: SimulatedHost {
             .queuesBounded, host,
             service.parkedNow > settings.parkedRequests
                 ? "\(service.parkedNow) requests are parked; the limit is \(settings.parkedRequests)" : nil)
+        services.checks.judge(
+            .queuesBounded, host,
+            service.heartbeatsNow > settings.waitingHeartbeats
+                ? "\(service.heartbeatsNow) heartbeats wait; the limit is \(settings.waitingHeartbeats)" : nil)
     }
 
     /// Looks for secrets in the files of the database.

@@ -287,7 +287,7 @@ public struct PathExplanation {
         let isUp = health.isUp(at: now)
         if node == a { isReachable = isUp }
         guard let last = health.lastEcho else {
-            return add(.bad, subject, "none has ever come back; \(health.probesSent) asked")
+            return add(.bad, subject, "none has ever come back; \(health.probesSent) sent")
         }
         let trip = health.roundTrip.map { ", after \(Double($0.nanoseconds / 1000) / 1000) ms" } ?? ""
         let limit = "the path counts as down at most \(Self.short(health.upWindow)) after the last"

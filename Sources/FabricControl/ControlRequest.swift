@@ -99,6 +99,8 @@ public struct ControlCounters: Hashable, Sendable {
     public var heartbeats: UInt64 = 0
     /// Transactions for several heartbeats at once.
     public var heartbeatBatches: UInt64 = 0
+    /// Of those, batches that could not be stored together for what they hold, or what the records do.
+    public var heartbeatBatchesBroken: UInt64 = 0
     public var snapshotsMade: UInt64 = 0
     public var snapshotsUnchanged: UInt64 = 0
     public var nodesMarkedOffline: UInt64 = 0

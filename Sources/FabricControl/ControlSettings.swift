@@ -10,6 +10,8 @@ public struct ControlSettings: Sendable {
     /// Heartbeats stored at once; so many wait no longer.
     public var heartbeatsPerBatch = 512
     public static let mostHeartbeatsPerBatch = 2_048
+    /// Heartbeats that have come and are not stored yet; one more is answered 503.
+    public var waitingHeartbeats = 2_048
     /// A node is offline when this many heartbeats are missing.
     public var missedHeartbeats = 3
     /// A node's clock that differs by more is recorded as a change of its health.

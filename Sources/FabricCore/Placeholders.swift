@@ -1,4 +1,4 @@
-/// The placeholders of a statement: `$1`, `$2` … in first-use order, outside of quotes and comments. What a `Transaction`
+/// The placeholders of a statement: `$1`, `$2` … in first-use order, outside of quotes and of comments to the end of a line. What a `Transaction`
 /// takes.
 public enum Placeholders {
     /// How many there are; nil when they are not in that order.
@@ -24,11 +24,22 @@ public enum Placeholders {
                     number = number * 10 + Int(text[index] - 48)
                     index += 1
                 }
+                // To SQLite `$1a` is another name.
+                if index < text.count, isPartOfName(text[index]) { return nil }
                 if number < 1 || number > highest + 1 { return nil }
                 highest = max(highest, number)
             default: index += 1
             }
         }
         return highest
+    }
+
+    private static func isPartOfName(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"),
+            UInt8(ascii: "$"), 128...:
+            true
+        default: false
+        }
     }
 }

@@ -20,7 +20,8 @@ struct LiveView: WorldView {
         peers = plan.nodes.map { _ in [] }
         snapshots = plan.nodes.map { _ in 0 }
         self.records = records
-        upWindow = plan.cluster.probe * 5 / 2
+        // As `PeerHealth` has it.
+        upWindow = plan.cluster.probe * 3
     }
 
     mutating func update(_ agents: [LiveAgent], _ records: OperatorDesk.Records, _ now: Instant) {

@@ -257,7 +257,7 @@ extension NodeAgent {
     // MARK: Probes
 
     /// The first probe, and with it the handshake, of one of some new peers: soon, since somebody may wait for the path, but
-    /// not of all at once, and rarely of both ends at the same time.
+    /// not of all at once.
     private func firstProbe(_ newcomers: Int, _ now: Now) -> Instant {
         now.monotonic
             + random.jitter(min(configuration.probeInterval, .milliseconds(100) * min(newcomers, 1_000)))

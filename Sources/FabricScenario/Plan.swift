@@ -100,7 +100,7 @@ public struct ClusterSettings: Sendable, Hashable {
     /// The peers that policy gives each node.
     public var peers = 4
     public var heartbeat: Duration = .seconds(10)
-    /// How often a node sends an echo to each peer.
+    /// How often a node sends a probe to each peer.
     public var probe: Duration = .seconds(5)
     public var certificateLifetime: Duration = .hours(72)
 }

@@ -10,7 +10,7 @@ public import FabricCore
 /// 48      4      "RAPe"
 /// 52      1      flags: 1 wants an answer, 2 carries an echo
 /// 53      3      zero
-/// 56      8      the sender's monotonic clock when it sent, nanoseconds; opaque to the receiver
+/// 56      8      the sender's monotonic clock when it sent, nanoseconds from a point of its own; opaque to the receiver
 /// 64      8      echo: that field of the newest message that the sender has of the receiver; zero without one
 /// 72      8      for how many nanoseconds the sender has had that message; zero without an echo
 /// ```

@@ -1,3 +1,4 @@
+internal import FabricCommand
 internal import Foundation
 
 /// How glibc's malloc lays out a process's heap. What does not depend on addresses comes out the same under both.
@@ -7,10 +8,11 @@ enum HeapLayout: Int {
     /// On small pages: huge ones round the heap's growth up to 2 MiB, so that the padding alone would change nothing.
     case second = 2
 
-    /// Added to a process's environment.
+    /// Added to a process's environment. The second makes the checks of exclusivity too.
     var environment: [(String, String)] {
         let padding = [("MALLOC_TOP_PAD_", "\(rawValue * 65_536)"), ("MALLOC_PERTURB_", "\(rawValue * 37)")]
-        return self == .first ? padding : padding + [("GLIBC_TUNABLES", Self.onSmallPages)]
+        return self == .first
+            ? padding : padding + [("GLIBC_TUNABLES", Self.onSmallPages), (exclusivitySetting, "checked")]
     }
 
     /// The tunables of this process, with small pages.

@@ -24,6 +24,7 @@ struct SimulatorCommand: ParsableCommand {
 
     static func main() {
         runOnHugePages()
+        leaveOutExclusivityChecks()
         runAsProgram()
     }
 }

@@ -107,6 +107,7 @@ struct HeartbeatBatchTests {
         bench.advance(bench.settings.heartbeatWait)
         let codes = try ids.map { try Bench.refusal(try #require(bench.replies[$0])) }
         #expect(codes == [nil, .nodeDisabled, .forbidden, .forbidden, nil, nil])
+        #expect(bench.service.counters.heartbeatBatchesBroken == 0 && bench.service.counters.storeErrors == 0)
         #expect(try latest(bench)[hosts[3].node.text]?[0] == 3)
     }
 
@@ -193,18 +194,51 @@ struct HeartbeatBatchTests {
         #expect(try bench.ask(bench.calls.node(host.node, in: host.cluster)).clockOffsetMilliseconds == 0)
     }
 
+    @Test func `one that waits is not stored over one that was handled at once`() throws {
+        let bench = try Bench()
+        let host = try online(1, bench)[0]
+        let earlier = beat(host, bench)
+        let record = try host.record(sequence: 1)
+        let later = bench.send(host.heartbeat(at: bench.now.wall, record: record), peer: host.facts)
+        #expect(bench.replies[earlier]?.status == 200 && bench.replies[later]?.status == 200)
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(try latest(bench)[host.node.text]?[0] == 3)
+    }
+
+    @Test func `a node whose heartbeats may have been stored does not fall silent`() throws {
+        let bench = try Bench()
+        let host = try online(1, bench)[0]
+        for _ in 0..<5 {
+            bench.advance(.seconds(14))
+            let id = beat(host, bench)
+            bench.store.next = .unknownButCommitted
+            bench.advance(.seconds(1))
+            #expect(try Bench.refusal(try #require(bench.replies[id])) == .unavailable)
+        }
+        #expect(try bench.audit().filter { $0.detail.hasPrefix("online → offline") }.isEmpty)
+    }
+
+    @Test func `no more wait than may`() throws {
+        let bench = try Bench { $0.waitingHeartbeats = 3 }
+        let hosts = try online(4, bench)
+        let ids = hosts.map { beat($0, bench) }
+        #expect(try Bench.refusal(try #require(bench.replies[ids[3]])) == .unavailable)
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(ids.dropLast().allSatisfy { bench.replies[$0]?.status == 200 })
+    }
+
     @Test func `many that go by themselves are answered some in a turn`() throws {
         let bench = try Bench()
         let hosts = try online(20, bench)
         let ids = hosts.map { bench.send($0.heartbeat(at: bench.now.wall + .seconds(600)), peer: $0.facts) }
         var actions: [ControlService.Action] = []
         let due = try #require(bench.service.nextDeadline())
-        bench.service.handleDeadline(now: Now(monotonic: due.instant, wall: bench.now.wall), into: &actions)
-        #expect(actions.count == 8)
+        var turns: [Int] = []
         while bench.service.nextDeadline()?.reason == .heartbeats {
             bench.service.handleDeadline(now: Now(monotonic: due.instant, wall: bench.now.wall), into: &actions)
+            turns.append(actions.count)
         }
-        #expect(actions.count == ids.count)
+        #expect(turns == [0, 8, 16, ids.count])
     }
 
     @Test func `a node whose heartbeats are stored with others does not fall silent, and one that stops does`() throws {

@@ -12,29 +12,40 @@ struct WaitingHeartbeat {
     let wall: WallTime
 }
 
+struct HeartbeatAnswer {
+    var reply: HTTPReply
+    /// The node was heard, whatever the reply.
+    var isHeard: Bool
+}
+
 extension ControlPlane {
-    /// Nil for every other request, and for a heartbeat with anything wrong: `handle(request:now:)` says what.
-    func waitingHeartbeat(in request: ControlRequest, now: Now) -> WaitingHeartbeat? {
-        guard request.http.method == .post, request.http.path == Self.heartbeatPath, request.http.query.isEmpty,
-            let peer = request.peer, peer.validity.contains(now.wall),
-            let (cluster, node) = FabricIdentifier.parseNode(peer.spiffeID),
+    /// Who sends this heartbeat; nil for every other request.
+    func heartbeatSender(_ request: ControlRequest) -> NodeKey? {
+        guard request.http.method == .post, request.http.path == Self.heartbeatPath, let peer = request.peer,
+            let (cluster, node) = FabricIdentifier.parseNode(peer.spiffeID)
+        else { return nil }
+        return NodeKey(cluster: cluster, node: node)
+    }
+
+    /// Nil for one that is to be handled at once, as is one with anything wrong: `handle(request:now:)` says what.
+    func waitingHeartbeat(in request: ControlRequest, of sender: NodeKey, now: Now) -> WaitingHeartbeat? {
+        guard request.http.query.isEmpty, let peer = request.peer, peer.validity.contains(now.wall),
             request.http.body.count <= HTTPLimits.requestBody,
             let beat = try? JSON.decode(
                 ControlAPI.Heartbeat.self, from: request.http.body, limits: Call.bodyLimits),
             beat.record == nil, Self.isInRange(beat)
         else { return nil }
-        return WaitingHeartbeat(
-            key: NodeKey(cluster: cluster, node: node), peer: peer, beat: beat, wall: now.wall)
+        return WaitingHeartbeat(key: sender, peer: peer, beat: beat, wall: now.wall)
     }
 
     static let heartbeatPath = "/v1/node/heartbeat"
 
-    /// Stores the plain ones among these in one transaction of three statements. Returns the replies by index; nil for
+    /// Stores the plain ones among these in one transaction of two statements or three. Returns the answers by index; nil for
     /// those that are each to be handled as any request: they are not plain, or the records are such that only some can be
     /// stored.
     ///
     /// Never throws: when the store is away, the replies say so.
-    func handle(heartbeats: [WaitingHeartbeat], now: Now) -> [HTTPReply?] {
+    func handle(heartbeats: [WaitingHeartbeat], now: Now) -> [HeartbeatAnswer?] {
         // Of the last run.
         var plain: [Int: NodeState] = [:]
         do {
@@ -54,7 +65,8 @@ extension ControlPlane {
         counters.succeeded += UInt64(plain.count)
         return heartbeats.indices.map { index in
             plain[index].map {
-                HTTPReply(status: 200, body: JSON.encodeOwn(heartbeatReply(version: $0.snapshotVersion, now.wall)))
+                let body = JSON.encodeOwn(heartbeatReply(version: $0.snapshotVersion, now.wall))
+                return HeartbeatAnswer(reply: HTTPReply(status: 200, body: body), isHeard: true)
             }
         }
     }
@@ -63,17 +75,25 @@ extension ControlPlane {
     /// disabled, stands.
     private func refuse(
         _ heartbeats: [WaitingHeartbeat], _ plain: [Int: NodeState], _ error: StoreError
-    ) -> [HTTPReply?] {
+    ) -> [HeartbeatAnswer?] {
+        var isHeard = false
         switch error {
-        case .corrupt, .statement, .constraint: return heartbeats.map { _ in nil }
-        case .unavailable, .unknownOutcome:
-            let reply = Self.problem(for: error).reply
-            let replies = heartbeats.indices.map { plain.isEmpty || plain[$0] != nil ? reply : nil }
-            let refused = UInt64(replies.count { $0 != nil })
-            counters.requests += refused
-            counters.failed += refused
-            return replies
+        case .corrupt, .statement, .constraint:
+            counters.heartbeatBatchesBroken += 1
+            return heartbeats.map { _ in nil }
+        // They may have been stored.
+        case .unknownOutcome: isHeard = true
+        case .unavailable: break
         }
+        let reply = Self.problem(for: error).reply
+        let answers = heartbeats.indices.map {
+            plain.isEmpty || plain[$0] != nil
+                ? HeartbeatAnswer(reply: reply, isHeard: isHeard && plain[$0] != nil) : nil
+        }
+        let refused = UInt64(answers.count { $0 != nil })
+        counters.requests += refused
+        counters.failed += refused
+        return answers
     }
 
     /// By index.

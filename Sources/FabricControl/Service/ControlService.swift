@@ -45,23 +45,14 @@ public final class ControlService: Component {
 
     public let plane: ControlPlane
     public var counters: ControlCounters { plane.counters }
+    /// Heartbeats that wait to be stored.
+    public var heartbeatsNow: Int { heartbeats.count }
     /// Requests parked now.
     public var parkedNow: Int { parked.count }
 
     private var parked = ParkedRequests()
-    private struct Waiting {
-        /// Nil once whoever asked is gone: a heartbeat that has come is stored all the same.
-        var id: RequestID?
-        var request: ControlRequest
-        var beat: WaitingHeartbeat
-    }
-    /// At most `ControlSettings.heartbeatsPerBatch`.
-    private var heartbeats: [Waiting] = []
-    private var heartbeatsAt: Instant?
-    /// Those of a batch that have each a transaction of their own, some in a turn, so that replies leave in between.
-    private var singles: ArraySlice<Waiting> = []
-    private var singlesAt: Instant?
-    /// Of heartbeats that are handled by themselves.
+    private var heartbeats = WaitingHeartbeats()
+    /// Heartbeats of which each has a transaction of its own, in a turn: replies leave in between.
     private static let singlesPerTurn = 8
     /// When each online node was last heard from, by our monotonic clock: wall clocks jump, and a jump must not make
     /// every node look silent.
@@ -85,15 +76,14 @@ public final class ControlService: Component {
         switch event {
         case .started: start(now)
         case .request(let id, let request):
-            if singles.isEmpty, let beat = plane.waitingHeartbeat(in: request, now: now) {
-                collect(id, request, beat, now, into: &actions)
+            if let sender = plane.heartbeatSender(request) {
+                take(id, request, sender, now, into: &actions)
             } else {
                 apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
             }
         case .disconnected(let id):
             _ = parked.remove(id)
-            for index in heartbeats.indices where heartbeats[index].id == id { heartbeats[index].id = nil }
-            for index in singles.indices where singles[index].id == id { singles[index].id = nil }
+            heartbeats.forget(id)
         }
         planProbe(now)
     }
@@ -101,18 +91,14 @@ public final class ControlService: Component {
     public func handleDeadline(now: Now, into actions: inout [Action]) {
         let instant = now.monotonic
         if let startAt, startAt <= instant { start(now) }
-        if singlesAt != nil { handleSingles(now, into: &actions) }
-        if let heartbeatsAt, heartbeatsAt <= instant, singles.isEmpty { storeHeartbeats(now, into: &actions) }
+        handleSingles(now, into: &actions)
+        if let due = heartbeats.batchDue, due <= instant { storeHeartbeats(now, into: &actions) }
         if let flushAt, flushAt <= instant { flush(now, into: &actions) }
         while let id = parked.firstExpired(at: instant) {
             plane.counters.parksExpired += 1
             resume(id, now: now, isLast: true, into: &actions)
         }
-        if let sweepAt, sweepAt <= instant, singles.isEmpty {
-            // Nobody is silent whose heartbeat has come.
-            if !heartbeats.isEmpty { storeHeartbeats(now, into: &actions) }
-            if singles.isEmpty { sweep(now) }
-        }
+        if let sweepAt, sweepAt <= instant { sweep(now) }
         if let tellAt, tellAt <= instant { tellSilences(now) }
         if let refreshAt, refreshAt <= instant { checkRefresh(now) }
         if let probeAt, probeAt <= instant { probe(now) }
@@ -121,7 +107,7 @@ public final class ControlService: Component {
 
     public func nextDeadline() -> Deadline<DeadlineReason>? {
         let candidates: [(Instant?, DeadlineReason)] = [
-            (startAt, .startRetry), (singlesAt ?? heartbeatsAt, .heartbeats), (flushAt, .snapshotFlush),
+            (startAt, .startRetry), (heartbeats.due, .heartbeats), (flushAt, .snapshotFlush),
             (parked.nextDeadline, .parkExpiry),
             (sweepAt, .silenceSweep), (tellAt, .silenceTelling), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
         ]
@@ -197,42 +183,46 @@ extension ControlService {
 // MARK: Heartbeats
 
 extension ControlService {
-    private func collect(
-        _ id: RequestID, _ request: ControlRequest, _ beat: WaitingHeartbeat, _ now: Now, into actions: inout [Action]
+    private func take(
+        _ id: RequestID, _ request: ControlRequest, _ sender: NodeKey, _ now: Now, into actions: inout [Action]
     ) {
-        var request = request
-        request.receivedAt = beat.wall
-        heartbeats.append(Waiting(id: id, request: request, beat: beat))
-        if heartbeatsAt == nil { heartbeatsAt = now.monotonic + plane.settings.heartbeatWait }
-        if heartbeats.count >= plane.settings.heartbeatsPerBatch { storeHeartbeats(now, into: &actions) }
+        if let beat = plane.waitingHeartbeat(in: request, of: sender, now: now) {
+            guard heartbeats.count < plane.settings.waitingHeartbeats else {
+                let problem = Problem(
+                    .unavailable, "too many heartbeats wait to be stored; send the next when it is due")
+                return actions.append(.reply(id, problem.reply))
+            }
+            heartbeats.collect(id, request, beat, due: now.monotonic + plane.settings.heartbeatWait)
+            if heartbeats.batchCount >= plane.settings.heartbeatsPerBatch { storeHeartbeats(now, into: &actions) }
+            return
+        }
+        // It is handled at once, but none that came before it may be stored after it.
+        if heartbeats.isInBatch(sender) { storeHeartbeats(now, into: &actions) }
+        for earlier in heartbeats.takeSingles(of: sender) { handleSingle(earlier, now, into: &actions) }
+        apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
     }
 
-    /// Only while there are no singles.
     private func storeHeartbeats(_ now: Now, into actions: inout [Action]) {
-        let batch = heartbeats
-        heartbeats.removeAll(keepingCapacity: true)
-        heartbeatsAt = nil
-        let replies = plane.handle(heartbeats: batch.map(\.beat), now: now)
-        for (waiting, reply) in zip(batch, replies) {
-            guard let reply else {
-                singles.append(waiting)
+        let batch = heartbeats.takeBatch()
+        for (waiting, answer) in zip(batch, plane.handle(heartbeats: batch.map(\.beat), now: now)) {
+            guard let answer else {
+                heartbeats.addSingle(waiting, now.monotonic)
                 continue
             }
-            if reply.isSuccess { hear(waiting.beat.key, now) }
-            if let id = waiting.id { actions.append(.reply(id, reply)) }
+            if answer.isHeard { hear(waiting.beat.key, now) }
+            if let id = waiting.id { actions.append(.reply(id, answer.reply)) }
         }
-        if !singles.isEmpty { handleSingles(now, into: &actions) }
     }
 
     private func handleSingles(_ now: Now, into actions: inout [Action]) {
-        for waiting in singles.prefix(Self.singlesPerTurn) {
-            apply(
-                plane.handle(request: waiting.request, now: now), to: waiting.id, waiting.request, now: now,
-                into: &actions)
+        for waiting in heartbeats.takeSingles(atMost: Self.singlesPerTurn) {
+            handleSingle(waiting, now, into: &actions)
         }
-        singles = singles.dropFirst(Self.singlesPerTurn)
-        if singles.isEmpty { singles = [] }
-        singlesAt = singles.isEmpty ? nil : now.monotonic
+    }
+
+    private func handleSingle(_ waiting: WaitingHeartbeats.Entry, _ now: Now, into actions: inout [Action]) {
+        apply(
+            plane.handle(request: waiting.request, now: now), to: waiting.id, waiting.request, now: now, into: &actions)
     }
 }
 
@@ -273,7 +263,9 @@ extension ControlService {
 
     private func sweep(_ now: Now) {
         let horizon = now.monotonic - plane.settings.offlineAfter
-        let silent = lastHeard.filter { $0.value <= horizon }.keys.sorted()
+        // Nobody is silent whose heartbeat has come.
+        let waiting = heartbeats.senders
+        let silent = lastHeard.filter { $0.value <= horizon && !waiting.contains($0.key) }.keys.sorted()
         do {
             if !silent.isEmpty, !planted(.silenceUnnoticed), let wait = try plane.markOffline(silent, now: now) {
                 tellAt = min(tellAt ?? .distantFuture, now.monotonic + wait)
