@@ -218,6 +218,10 @@ struct EndpointState: ~Copyable {
         domain.pointee.peersByKey[peer.pointee.publicKey] = nil
         counters[.stagedExpired] += UInt64(peer.pointee.staged.count)
         forgetKeys(peer)
+        // It may come back, and may not have forgotten us: no handshake with it goes below, whatever the clock says then.
+        if let sent = peer.pointee.timestamps.greatestSent {
+            timestampFloor = timestampFloor.map { max($0, sent) } ?? sent
+        }
         deadlines.remove(peer.pointee.slot)
         peers[peer.pointee.slot] = nil
         freeSlots.append(peer.pointee.slot)

@@ -164,6 +164,24 @@ import Testing
         #expect(pair.a.tunnels.addPeer(domain: TunnelPair.blue, configuration) != nil)
     }
 
+    @Test func `A peer that was removed and comes back is reached, though the clock was set back meanwhile`() throws {
+        let pair = TunnelPair()
+        pair.establish()
+        let delivered = pair.b.delivered.count
+        pair.a.tunnels.removePeer(pair.peerB)
+        pair.a.wallOffset = .seconds(-3600)
+        pair.harness.run(for: .seconds(10))
+        let again = pair.a.tunnels.addPeer(
+            domain: TunnelPair.blue,
+            PeerConfiguration(
+                publicKey: pair.b.tunnels.publicKey(of: TunnelPair.blue)!, presharedKey: nil,
+                allowedIPs: [IPPrefix("10.0.0.2/32")!], endpoint: pair.b.address, persistentKeepalive: nil))
+        #expect(again != nil)
+        pair.ping()
+        pair.harness.run(for: .seconds(1))
+        #expect(pair.b.delivered.count == delivered + 1)
+    }
+
     @Test func `The handle of a removed peer matches nothing, also when its place is taken`() {
         let pair = TunnelPair()
         pair.establish()
