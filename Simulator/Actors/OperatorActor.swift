@@ -46,6 +46,9 @@ final class OperatorActor: SimulatedHost {
     private(set) var refusals: [String] = []
     /// Requests of which a decision is under way: nobody signs twice because the answer takes long. Looked up only.
     private var deciding: Set<JoinRequestID> = []
+    /// Requests whose decision was answered, by the next call's number then: a list that was asked for before says nothing of
+    /// them any more. Looked up only.
+    private var decided: [JoinRequestID: UInt64] = [:]
 
     init(
         world: World, services: ActorServices, cluster: ClusterID, peerDegree: Int,
@@ -81,8 +84,10 @@ final class OperatorActor: SimulatedHost {
     func decideWaiting(_ names: [String], _ decision: Decision) {
         guard client != nil else { return }
         let names = Set(names)
+        let asked = nextNumber
         perform(calls.joinRequests(clusterID, status: "pending", PageQuery(limit: 1000))) { [unowned self] page in
-            for request in page.items where names.contains(request.name) && !deciding.contains(request.id) {
+            for request in page.items
+            where names.contains(request.name) && !deciding.contains(request.id) && decided[request.id] ?? 0 <= asked {
                 decide(request, decision)
             }
         }
@@ -181,7 +186,7 @@ final class OperatorActor: SimulatedHost {
                 let approval = try person.approve(request, in: cluster, now: now.wall)
                 deciding.insert(request.id)
                 perform(calls.approve(request.id, in: clusterID, approval)) { [unowned self] _ in
-                    deciding.remove(request.id)
+                    isDecided(request.id)
                 }
             } catch {
                 refusals.append("\(request.name): \(error)")
@@ -189,9 +194,14 @@ final class OperatorActor: SimulatedHost {
         case .reject(let reason):
             deciding.insert(request.id)
             perform(calls.reject(request.id, in: clusterID, reason: reason)) { [unowned self] _ in
-                deciding.remove(request.id)
+                isDecided(request.id)
             }
         }
+    }
+
+    private func isDecided(_ request: JoinRequestID) {
+        deciding.remove(request)
+        decided[request] = nextNumber
     }
 
     // MARK: Calls

@@ -24,7 +24,7 @@ enum VirtualHTTP {
         append(UInt64(target.utf8.count), 4, &bytes)
         append(UInt64(bearer.count), 4, &bytes)
         append(UInt64(request.body.count), 4, &bytes)
-        bytes.append(UInt8(HTTPMethod.allCases.firstIndex(of: request.method)!))
+        bytes.append(UInt8(methods.firstIndex(of: request.method)!))
         bytes += target.utf8
         bytes += bearer
         bytes += request.body
@@ -34,23 +34,33 @@ enum VirtualHTTP {
 
     static func decodeRequest(_ bytes: [UInt8]) -> (number: UInt64, request: HTTPRequest) {
         let number = read(bytes, 0, 8)
-        let lengths = (0..<3).map { Int(read(bytes, 8 + $0 * 4, 4)) }
-        let method = HTTPMethod.allCases[Int(bytes[20])]
-        let target = String(decoding: bytes[21..<21 + lengths[0]], as: UTF8.self)
-        let bearer = String(decoding: bytes[21 + lengths[0]..<21 + lengths[0] + lengths[1]], as: UTF8.self)
-        let bodyStart = 21 + lengths[0] + lengths[1]
-        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        var query: [HTTPRequest.QueryItem] = []
-        for item in parts.count < 2 ? [] : parts[1].split(separator: "&") {
-            let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            query.append(.init(String(pair[0]), pair.count > 1 ? String(pair[1]) : ""))
+        let target = bytes[21..<21 + Int(read(bytes, 8, 4))]
+        let bearer = bytes[target.endIndex..<target.endIndex + Int(read(bytes, 12, 4))]
+        let body = bytes[bearer.endIndex..<bearer.endIndex + Int(read(bytes, 16, 4))]
+        // By bytes: to find characters in a text takes longer than the rest of a request's way.
+        let (path, items) = halves(of: target, at: UInt8(ascii: "?"))
+        let query = items.split(separator: UInt8(ascii: "&")).map { item in
+            let (name, value) = halves(of: item, at: UInt8(ascii: "="))
+            return HTTPRequest.QueryItem(text(name), text(value))
         }
         return (
             number,
             HTTPRequest(
-                method, String(parts[0]), query: query, bearer: bearer.isEmpty ? nil : bearer,
-                body: Array(bytes[bodyStart..<bodyStart + lengths[2]]))
+                methods[Int(bytes[20])], text(path), query: query, bearer: bearer.isEmpty ? nil : text(bearer),
+                body: Array(body))
         )
+    }
+
+    private static let methods = HTTPMethod.allCases
+
+    private static func text(_ bytes: ArraySlice<UInt8>) -> String { String(decoding: bytes, as: UTF8.self) }
+
+    /// What stands before the first such byte, and what behind it.
+    private static func halves(
+        of bytes: ArraySlice<UInt8>, at separator: UInt8
+    ) -> (ArraySlice<UInt8>, ArraySlice<UInt8>) {
+        guard let index = bytes.firstIndex(of: separator) else { return (bytes, []) }
+        return (bytes[..<index], bytes[(index + 1)...])
     }
 
     static func encode(_ reply: HTTPReply, number: UInt64) -> [UInt8] {
@@ -80,6 +90,8 @@ enum VirtualHTTP {
     }
 
     private static func read(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64 {
-        (0..<count).reduce(0) { $0 | UInt64(bytes[offset + $1]) << UInt64(8 * $1) }
+        var value: UInt64 = 0
+        for index in 0..<count { value |= UInt64(bytes[offset + index]) << UInt64(8 * index) }
+        return value
     }
 }

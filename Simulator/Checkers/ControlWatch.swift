@@ -45,7 +45,14 @@ final class ControlWatch {
 
     // MARK: Requests and replies
 
+    private static let membersPath = Array("/v1/node/".utf8)
+
     func received(_ id: UInt64, _ request: ControlRequest, _ wall: WallTime) {
+        // Most requests by far are of nodes that are members.
+        guard !request.http.path.utf8.starts(with: Self.membersPath) else {
+            if request.http.path.hasSuffix("/certificate") { asked[id] = .renewal }
+            return
+        }
         let parts = request.http.path.split(separator: "/")
         switch (request.http.method, parts.count, parts.last) {
         case (.post, 2, "enrolments"):
@@ -56,8 +63,6 @@ final class ControlWatch {
             asked[id] = .enrolment(token: checks.cryptography.sha256(secret), key: key, wall)
         case (.post, 4, "proof"): asked[id] = .proof(String(parts[2]))
         case (.get, 3, _) where parts[1] == "enrolments": asked[id] = .status(String(parts[2]))
-        case (.post, 3, "certificate"):
-            asked[id] = .renewal
         case (.post, 4, "join-tokens"):
             guard let body = try? JSON.decode(ControlAPI.NewJoinToken.self, from: request.http.body) else { return }
             asked[id] = .token(body, wall)

@@ -260,10 +260,6 @@ void fabric_sqlite_begin(int seed) {
 
 void fabric_sqlite_end(void) { pthread_mutex_unlock(&generator); }
 
-const char *fabric_sqlite_parameter_name(void *statement, int index) {
-    return sqlite3_bind_parameter_name(statement, index);
-}
-
 int fabric_sqlite_parameter_count(void *statement) { return sqlite3_bind_parameter_count(statement); }
 
 int fabric_sqlite_bind_null(void *statement, int index) { return sqlite3_bind_null(statement, index); }

@@ -1,10 +1,11 @@
 internal import Foundation
 
 /// Leaves out the checks of exclusivity (that nobody reads what another is changing) that a program makes while it runs, for
-/// programs that read nothing but what their user wrote: they take a tenth of a simulation's time and more.
+/// programs that read nothing but what their user wrote: they cost a simulation time (docs/benchmarks.md has how much).
 ///
 /// Swift's runtime has a switch for it, which debuggers use. Where it is missing nothing changes, and nothing does in a
-/// process whose environment has RAP_EXCLUSIVITY=checked, or in a debug build. One of the two processes of `rap-sim check` makes the checks.
+/// process whose environment has RAP_EXCLUSIVITY=checked, or in a debug build. One of the two processes of `rap-sim check`
+/// makes the checks.
 public func leaveOutExclusivityChecks() {
     #if !DEBUG
         guard getenv(exclusivitySetting) == nil else { return }

@@ -4,8 +4,8 @@ import Foundation
 import Simulator
 import Testing
 
-/// `scripts/regress` runs all that are shipped.
-private let small = ["two-sites", "lost-answer-enrolment"]
+/// `scripts/regress` runs all that are shipped, and in a debug build too those that take less time than the last.
+private let small = ["two-sites", "lost-answer-enrolment", "nat-behaviours"]
 
 private func plan(_ name: String, seed: UInt64? = nil) throws -> Plan {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -46,8 +46,6 @@ const char *fabric_vfs_name(const fabric_vfs *vfs);
 void fabric_sqlite_begin(int seed);
 void fabric_sqlite_end(void);
 
-// The name of parameter `index` (from 1) of a prepared statement, `$1` for instance; NULL when there is none.
-const char *fabric_sqlite_parameter_name(void *statement, int index);
 int fabric_sqlite_parameter_count(void *statement);
 
 // SQLite's functions of these names, on statements and connections that somebody else owns. Binding copies, and a blob or
