@@ -10,9 +10,6 @@ typealias Statements = [(sql: String, arguments: [SQLValue], isQuery: Bool)]
 final class RecordingStore: Store {
     private let base: any Store
     var isRecording = false
-    /// Counts statements only, BEGIN and COMMIT among them.
-    var isCounting = false
-    private(set) var counted = 0
     private(set) var transactions: [Statements] = []
 
     init(_ base: any Store) { self.base = base }
@@ -32,34 +29,18 @@ final class RecordingStore: Store {
             statements.append((sql, arguments, false))
             return try base.execute(sql, arguments)
         }
-    }
 
-    private final class Counter: Transaction {
-        let base: any Transaction
-        var statements = 0
-
-        init(_ base: any Transaction) { self.base = base }
-
-        func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] {
-            statements += 1
-            return try base.query(sql, arguments)
-        }
-
-        func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
-            statements += 1
-            return try base.execute(sql, arguments)
+        func nested<Result>(_ body: () throws -> Result) throws -> Result {
+            statements.append((Savepoint.begin, [], false))
+            defer { statements.append((Savepoint.end, [], false)) }
+            do { return try base.nested(body) } catch {
+                statements.append((Savepoint.undo, [], false))
+                throw error
+            }
         }
     }
 
     func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result {
-        if isCounting {
-            return try base.transaction { transaction in
-                let counter = Counter(transaction)
-                let result = try body(counter)
-                counted += counter.statements + 2
-                return result
-            }
-        }
         guard isRecording else { return try base.transaction(body) }
         let (result, statements) = try base.transaction { transaction in
             let recorder = Recorder(transaction)

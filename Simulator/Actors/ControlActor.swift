@@ -61,6 +61,8 @@ final class ControlActor: SimulatedHost {
         var stream: StreamID
         var number: UInt64
         var path: String
+        /// The journal's entry of its arrival: whatever sets off the transaction, the answer comes of the request.
+        var arrival: Int32
     }
 
     struct Connection {
@@ -240,7 +242,8 @@ final class ControlActor: SimulatedHost {
             if lie(to: connection, on: stream, number, request) { return }
             let id = nextRequest
             nextRequest += 1
-            waiting[id] = Waiting(stream: stream, number: number, path: request.path)
+            waiting[id] = Waiting(
+                stream: stream, number: number, path: request.path, arrival: world.journal?.current ?? -1)
             connections[stream]!.open.append(id)
             let call = ControlRequest(request, peer: connection.peer, source: connection.remote)
             watch.received(id, call, now.wall)
@@ -327,7 +330,7 @@ final class ControlActor: SimulatedHost {
         let peer = world.streams.remote(entry.stream).flatMap { world.network.owner(of: $0.address) }?.index ?? -1
         let transaction = journal.add(
             .transaction, host: host.index, peer: peer, "control plane answers \(reply.status) to \(entry.path)",
-            outcome: "after \(latency.nanoseconds / 1000) µs of disk")
+            outcome: "after \(latency.nanoseconds / 1000) µs of disk", cause: entry.arrival)
         journal.causing(transaction) { world.setTimer(host, after: latency, token: token) }
     }
 

@@ -156,6 +156,8 @@
                 "The raw token stands in the audit."
             case .silenceUnnoticed:
                 "Nodes that fall silent stay online."
+            case .returnUnnoticed:
+                "A node that was offline stays so in the records, though its heartbeats are stored."
             case .approvalWakesNobody:
                 "An approval does not wake the host that waits for it."
             case .recordTouchesNobody:

@@ -12,6 +12,8 @@ struct NodeCaller {
     var snapshotVersion: Int64
     /// Of the newest snapshot's payload; nil before there is one, and while the next must not follow from it.
     var snapshotHash: [UInt8]?
+    /// Of the payload that it follows from; nil when it follows from none.
+    var previousHash: [UInt8]?
     var trustVersion: Int64
     var recordsVersion: Int64
     /// As of its last heartbeat; nil before the first. Milliseconds.
@@ -25,7 +27,8 @@ extension NodeCaller {
     /// Of a membership `m` and of `joins`.
     static let columns = """
         m.membership_status, m.health, i.public_key, i.identity_status, i.certificate_serial, i.previous_serial,
-            c.trust_version, c.records_version, s.version, s.payload_hash, h.clock_offset, h.logged_at,
+            c.trust_version, c.records_version, s.version, s.payload_hash, s.previous_hash,
+            h.clock_offset, h.logged_at,
             \(ReportAudits.columns)
         """
 
@@ -54,6 +57,7 @@ extension NodeCaller {
             standing: peer.serial == current ? .current : peer.serial == previous ? .previous : .replaced,
             health: NodeHealth(rawValue: try row.text("health")) ?? .new,
             snapshotVersion: try row.integer("version"), snapshotHash: try row.optionalBlob("payload_hash"),
+            previousHash: try row.optionalBlob("previous_hash"),
             trustVersion: try row.integer("trust_version"), recordsVersion: try row.integer("records_version"),
             clockOffset: try row.optionalInteger("clock_offset"),
             heartbeatLoggedAt: try row.optionalInteger("logged_at"), audits: try ReportAudits(row))

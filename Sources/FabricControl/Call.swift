@@ -99,12 +99,20 @@ final class Call {
         return until > now.monotonic ? until : nil
     }
 
-    func reply(_ document: some Encodable) -> Outcome {
-        .reply(HTTPReply(status: 200, body: JSON.encodeOwn(document)))
-    }
+    func reply(_ document: some Encodable) -> Outcome { .reply(ok(document)) }
 
     func reply(_ document: some PlainDocument) -> Outcome {
         .reply(HTTPReply(status: 200, body: JSON.encodeOwn(document)))
+    }
+
+    /// Waits for the topic, or replies at once when the request may not, or no longer.
+    func park(_ topic: Topic, until deadline: Instant?, otherwise document: some Encodable) -> Outcome {
+        guard let deadline else { return reply(document) }
+        return .park(topic: topic, until: deadline, otherwise: ok(document))
+    }
+
+    private func ok(_ document: some Encodable) -> HTTPReply {
+        HTTPReply(status: 200, body: JSON.encodeOwn(document))
     }
 
     func created(_ document: some Encodable) -> Outcome {

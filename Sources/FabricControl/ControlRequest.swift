@@ -45,8 +45,8 @@ public enum Topic: Hashable, Comparable, Sendable, CustomStringConvertible {
 public enum Outcome: Hashable, Sendable {
     /// What it wrote is durable; the reply may leave.
     case reply(HTTPReply)
-    /// Nothing yet: ask again when the topic is touched, at the latest then, for the final answer.
-    case park(topic: Topic, until: Instant)
+    /// Nothing yet: ask again when the topic is touched. If it is not until then, `otherwise` is the answer.
+    case park(topic: Topic, until: Instant, otherwise: HTTPReply)
 }
 
 /// The result of one transaction.

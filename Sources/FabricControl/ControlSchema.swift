@@ -14,6 +14,7 @@ enum ControlSchema {
         Migration(version: 5, name: "peers by node", statements: peersByNode),
         Migration(version: 6, name: "audits of what nodes report", statements: reportAudits),
         Migration(version: 7, name: "write probes", statements: writeProbes),
+        Migration(version: 8, name: "what a snapshot follows from", statements: previousHashes),
     ]
 
     private static let clusters = [
@@ -252,4 +253,7 @@ enum ControlSchema {
     private static let writeProbes = [
         "CREATE TABLE write_probes (id BIGINT NOT NULL PRIMARY KEY, probed_at BIGINT NOT NULL)"
     ]
+
+    /// NULL also for snapshots made before there was this column, until they are made anew.
+    private static let previousHashes = ["ALTER TABLE snapshots ADD COLUMN previous_hash BYTEA"]
 }

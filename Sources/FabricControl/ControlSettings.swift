@@ -9,9 +9,13 @@ public struct ControlSettings: Sendable {
     public var heartbeatWait = Duration.milliseconds(500)
     /// Heartbeats stored at once; so many wait no longer.
     public var heartbeatsPerBatch = 512
-    public static let mostHeartbeatsPerBatch = 2_048
+    public static let mostHeartbeatsPerBatch = 512
     /// Heartbeats that have come and are not stored yet; one more is answered 503.
     public var waitingHeartbeats = 2_048
+    /// A request waits so long for others that then run in the same transaction.
+    public var requestWait = Duration.milliseconds(1)
+    /// Requests that share a transaction; so many wait no longer.
+    public var requestsPerTransaction = 64
     /// A node is offline when this many heartbeats are missing.
     public var missedHeartbeats = 3
     /// A node's clock that differs by more is recorded as a change of its health.

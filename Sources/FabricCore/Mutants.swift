@@ -72,6 +72,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case auditChainBroken
     case rawTokenAudited
     case silenceUnnoticed
+    case returnUnnoticed
     case approvalWakesNobody
     case recordTouchesNobody
     case disabledNodeServed

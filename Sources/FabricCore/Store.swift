@@ -15,6 +15,16 @@ public protocol Transaction: AnyObject {
     /// Returns the number of rows changed.
     @discardableResult
     func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int
+    /// Runs `body`, and undoes what it wrote when it throws (a savepoint). An error of a statement ends the transaction all
+    /// the same.
+    func nested<Result>(_ body: () throws -> Result) throws -> Result
+}
+
+/// How stores that speak SQL say it.
+public enum Savepoint {
+    public static let begin = "SAVEPOINT nested"
+    public static let end = "RELEASE SAVEPOINT nested"
+    public static let undo = "ROLLBACK TO SAVEPOINT nested"
 }
 
 public enum SQLValue: Hashable, Sendable {
@@ -35,7 +45,10 @@ public struct SQLRow: Sendable {
 
     /// The value of a column; a column that the statement does not select is our bug.
     public subscript(_ column: String) -> SQLValue {
-        guard let index = columns.firstIndex(of: column) else { preconditionFailure("no column \(column)") }
+        // Names are compared only when they have the same length: a row is read by many names.
+        guard let index = columns.firstIndex(where: { $0.utf8.count == column.utf8.count && $0 == column }) else {
+            preconditionFailure("no column \(column)")
+        }
         return values[index]
     }
 

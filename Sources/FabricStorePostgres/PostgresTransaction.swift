@@ -22,6 +22,20 @@ final class PostgresTransaction: Transaction {
         }
     }
 
+    func nested<Result>(_ body: () throws -> Result) throws -> Result {
+        _ = try execute(Savepoint.begin, [])
+        do {
+            let result = try body()
+            _ = try execute(Savepoint.end, [])
+            return result
+        } catch {
+            guard failure == nil else { throw error }
+            _ = try execute(Savepoint.undo, [])
+            _ = try execute(Savepoint.end, [])
+            throw error
+        }
+    }
+
     private func perform<Result>(
         _ body: (PostgresConnection) throws(PostgresFailure) -> Result
     ) throws -> Result {

@@ -32,6 +32,20 @@ final class SQLiteTransaction: Transaction {
         }
     }
 
+    func nested<Result>(_ body: () throws -> Result) throws -> Result {
+        _ = try execute(Savepoint.begin, [])
+        do {
+            let result = try body()
+            _ = try execute(Savepoint.end, [])
+            return result
+        } catch {
+            guard failure == nil else { throw error }
+            _ = try execute(Savepoint.undo, [])
+            _ = try execute(Savepoint.end, [])
+            throw error
+        }
+    }
+
     private func perform<Result>(_ body: (Database) throws -> Result) throws -> Result {
         guard let database else { preconditionFailure("a statement after its transaction's end") }
         if failure != nil {

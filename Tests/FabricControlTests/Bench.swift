@@ -29,6 +29,8 @@ final class Bench {
     /// Replies that have left, by request.
     var replies: [UInt64: HTTPReply] = [:]
     private var nextID: UInt64 = 1
+    /// Requests are handed in one after the other and wait for each other.
+    var isCollecting = false
 
     static let adminToken = "test-operator"
     static let clusterID = ClusterID("alpha")!
@@ -38,6 +40,7 @@ final class Bench {
         schema = getenv("RAP_CONTROL_STORE").map { String(cString: $0) } == "postgres" ? try ScratchSchema() : nil
         store = FaultyStore(try Bench.makeStore(seed, schema))
         settings = ControlSettings(adminTokenHash: cryptography.sha256(Array(Self.adminToken.utf8)))
+        settings.requestWait = .zero
         change(&settings)
         let identity = try ControlIdentity(
             vault: vault, certificates: certificates, cryptography: cryptography, random: random,
@@ -90,6 +93,7 @@ final class Bench {
         let id = nextID
         nextID += 1
         perform { $0.handle(.request(.init(id), ControlRequest(request, peer: peer)), now: now, into: &$1) }
+        if !isCollecting { advance(.zero) }
         return id
     }
 
@@ -137,6 +141,9 @@ final class Bench {
         }
         pass(to: end)
     }
+
+    /// One turn of the service, whose deadline is due.
+    func turn() { perform { $0.handleDeadline(now: now, into: &$1) } }
 
     private func pass(to instant: Instant) {
         now.wall = now.wall + (instant - now.monotonic)

@@ -9,10 +9,12 @@ final class FaultyStore: Store {
     var isFull = false
     /// Transactions that wrote, or tried to.
     private(set) var writes = 0
+    var transactions = 0
     /// Statements of all transactions.
     private(set) var statements = 0
-    /// Of the next transaction; then none.
+    /// Of the next transaction, and of the one after it; then none.
     var next = Fault.none
+    var afterNext = Fault.none
     /// Every transaction that can is run twice, its first run rolled back: a conflict.
     var runsTwice = false
 
@@ -21,8 +23,9 @@ final class FaultyStore: Store {
     private struct Abort: Error {}
 
     func transaction<Result>(_ body: (any Transaction) throws -> Result) throws -> Result {
+        transactions += 1
         let fault = next
-        next = .none
+        (next, afterNext) = (afterNext, .none)
         if fault == .unavailable { throw StoreError.unavailable("the test wants it") }
         if fault == .unknownAndLost || runsTwice {
             do {
@@ -61,5 +64,13 @@ private final class CountedTransaction: Transaction {
         hasWritten = true
         statements += 1
         return try base.execute(sql, arguments)
+    }
+    func nested<Result>(_ body: () throws -> Result) throws -> Result {
+        statements += 2
+        let before = hasWritten
+        do { return try base.nested(body) } catch {
+            hasWritten = before
+            throw error
+        }
     }
 }

@@ -253,6 +253,72 @@ struct HeartbeatBatchTests {
         #expect(offline.map(\.subject) == ["node \(hosts[2].node)"])
     }
 
+    /// Many times a day with the same nodes, or once in a year with all of them.
+    @Test(arguments: [Duration.seconds(30), .seconds(900)])
+    func `after an outage those that return are stored together, and the audit hears of each`(silence: Duration) throws
+    {
+        let bench = try Bench()
+        let hosts = try online(20, bench)
+        let wait = bench.settings.heartbeatInterval * bench.settings.missedHeartbeats + silence
+        for _ in 0..<Int(wait / .seconds(15)) { bench.advance(.seconds(15)) }
+        func health() throws -> [String] { try bench.ask(bench.calls.nodes(hosts[0].cluster)).items.map(\.health) }
+        #expect(try health().allSatisfy { $0 == "offline" })
+        let batches = bench.service.counters.heartbeatBatches
+        func round() throws {
+            let writes = bench.store.writes
+            let ids = hosts.map { beat($0, bench) }
+            bench.advance(bench.settings.heartbeatWait)
+            #expect(ids.allSatisfy { bench.replies[$0]?.status == 200 })
+            #expect(bench.store.writes == writes + 1)
+        }
+        try round()
+        #expect(try health().allSatisfy { $0 == "online" })
+        // What was counted only makes no heartbeat a special one until it may be told.
+        try round()
+        #expect(bench.service.counters.heartbeatBatches == batches + 2)
+        func told() throws -> [String] {
+            try bench.audit().map(\.detail).filter {
+                $0.hasPrefix("offline → online") || $0.hasPrefix("online now (1 untold")
+            }
+        }
+        #expect(try told().count == (silence > bench.settings.reportAuditInterval ? 20 : 0))
+        for _ in 0..<45 {
+            bench.advance(.seconds(15))
+            for host in hosts { _ = beat(host, bench) }
+        }
+        bench.advance(.seconds(1))
+        #expect(try told().count == 20)
+        try bench.verifyAudit()
+    }
+
+    @Test
+    func `after a change those that have the snapshot before it are stored together, and no other of that number`()
+        throws
+    {
+        let bench = try Bench()
+        let hosts = try online(3, bench)
+        let held = try hosts.map { try #require(try bench.updates(of: $0).snapshot) }
+        let (token, _) = try bench.makeToken()
+        try bench.join("newcomer", token)
+        bench.advance(.seconds(2))
+        let writes = bench.store.writes
+        var ids: [UInt64] = []
+        for (host, envelope) in zip(hosts, held) {
+            let version = try envelope.unverified(Snapshot.self).version
+            let hash = host === hosts[2] ? [1] : envelope.payloadHash(bench.cryptography).bytes
+            let beat = host.heartbeat(at: bench.now.wall, applied: version, hash: hash)
+            ids.append(bench.send(beat, peer: host.facts))
+        }
+        bench.advance(bench.settings.heartbeatWait)
+        #expect(bench.store.writes == writes + 2)
+        let versions = try zip(ids, held).map { id, envelope in
+            let reply = try JSON.decode(ControlAPI.HeartbeatReply.self, from: try #require(bench.replies[id]).body)
+            return reply.snapshotVersion - (try envelope.unverified(Snapshot.self).version)
+        }
+        #expect(versions == [1, 1, 2])
+        #expect(try bench.audit().map(\.detail).filter { $0.hasSuffix("another of that number") }.count == 1)
+    }
+
     @Test func `a host that hangs up is no reason to lose its heartbeat, or to answer`() throws {
         let bench = try Bench()
         let hosts = try online(2, bench)

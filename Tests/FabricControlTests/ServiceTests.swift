@@ -89,8 +89,10 @@ struct ServiceTests {
         let id = bench.send(host.status(token, wait: 7))
         bench.advance(.milliseconds(6_999))
         #expect(bench.replies[id] == nil)
+        let asked = bench.store.statements
         bench.advance(.milliseconds(1))
         #expect(try status(bench.replies[id]).status == "pending")
+        #expect(bench.store.statements == asked)
         let zero = bench.send(host.status(token, wait: 0))
         #expect(try status(bench.replies[zero]).status == "pending")
         #expect(try bench.refusal(host.status(token, wait: 61)) == .malformedRequest)
@@ -131,8 +133,10 @@ struct ServiceTests {
         let bench = try Bench()
         let (host, token) = try pendingHost(bench)
         let id = bench.send(host.status(token, wait: 5))
-        bench.store.next = .unavailable
-        bench.advance(.seconds(5))
+        let view = try bench.ask(bench.calls.joinRequest(try #require(host.request), in: host.cluster))
+        let approval = try bench.person.approve(view, in: bench.cluster, now: bench.now.wall)
+        bench.store.afterNext = .unavailable
+        #expect(try bench.ask(bench.calls.approve(view.id, in: host.cluster, approval)).status == "approved")
         #expect(try Bench.refusal(try #require(bench.replies[id])) == .unavailable)
         #expect(bench.service.parkedNow == 0)
     }

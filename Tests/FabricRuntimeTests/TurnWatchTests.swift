@@ -19,6 +19,7 @@ struct `How long a control plane has been at one thing` {
     private final class Idle: Transaction {
         func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] { [] }
         func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int { 0 }
+        func nested<Result>(_ body: () throws -> Result) throws -> Result { try body() }
     }
 
     @Test func `counts the transaction, not the turn that holds thousands`() throws {

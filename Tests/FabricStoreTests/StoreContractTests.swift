@@ -94,6 +94,39 @@ extension FabricStoreTests {
             #expect(try store.transaction { try $0.query("SELECT a FROM t", []) }.isEmpty)
         }
 
+        @Test("What a nested part wrote is undone when it throws, and nothing else", arguments: StoreKind.available)
+        func nested(_ kind: StoreKind) throws {
+            struct Refusal: Error {}
+            let store = try kind.open("CREATE TABLE t (a BIGINT PRIMARY KEY)")
+            func insert(_ value: Int64, _ transaction: any Transaction) throws {
+                try transaction.execute("INSERT INTO t (a) VALUES ($1)", [.integer(value)])
+            }
+            try store.transaction { transaction in
+                try insert(1, transaction)
+                for value in 2...5 as ClosedRange<Int64> {
+                    try? transaction.nested {
+                        try insert(value, transaction)
+                        if value % 2 == 0 { throw Refusal() }
+                    }
+                }
+                try insert(2, transaction)
+            }
+            let kept = try store.transaction { try $0.query("SELECT a FROM t ORDER BY a", []) }
+            #expect(try kept.map { try $0.integer("a") } == [1, 2, 3, 5])
+            let swallowed = failure {
+                try store.transaction { transaction in
+                    try insert(6, transaction)
+                    try? transaction.nested { try insert(6, transaction) }
+                    #expect(throws: StoreError.self) { try insert(7, transaction) }
+                }
+            }
+            guard case .constraint = swallowed as? StoreError else {
+                Issue.record("\(String(describing: swallowed))")
+                return
+            }
+            #expect(try store.transaction { try $0.query("SELECT a FROM t", []) }.count == 4)
+        }
+
         @Test("Constraints are told from wrong statements", arguments: StoreKind.available)
         func errors(_ kind: StoreKind) throws {
             let store = try kind.open(

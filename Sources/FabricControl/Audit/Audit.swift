@@ -36,14 +36,15 @@ struct PendingAudit {
 }
 
 extension ControlPlane {
-    func writeAudits(_ call: Call) throws {
-        for cluster in call.audits.map(\.cluster).sortedUnique() {
-            try append(call.audits.filter { $0.cluster == cluster }, to: cluster, call.transaction, call.milliseconds)
+    /// Appends each to its cluster's hash chain.
+    func append(_ events: [PendingAudit], _ transaction: any Transaction, _ milliseconds: Int64) throws {
+        for cluster in events.map(\.cluster).sortedUnique() {
+            try append(events.filter { $0.cluster == cluster }, to: cluster, transaction, milliseconds)
         }
     }
 
-    /// Appends to the cluster's hash chain, whose head stands in the cluster's row.
-    func append(
+    /// The chain's head stands in the cluster's row.
+    private func append(
         _ events: [PendingAudit], to cluster: ClusterID, _ transaction: any Transaction, _ milliseconds: Int64
     ) throws {
         let head = try transaction.first(

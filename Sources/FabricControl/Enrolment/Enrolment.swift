@@ -254,8 +254,7 @@ extension ControlPlane {
         switch row.status {
         case .approved, .rejected: return call.reply(try status(of: row, call))
         case .proving, .pending:
-            if let deadline { return .park(topic: .joinRequest(row.id), until: deadline) }
-            return call.reply(try status(of: row, call))
+            return call.park(.joinRequest(row.id), until: deadline, otherwise: try status(of: row, call))
         }
     }
 

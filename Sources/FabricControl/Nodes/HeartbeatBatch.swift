@@ -3,7 +3,7 @@ internal import FabricDocument
 internal import FabricWire
 
 /// A heartbeat that may wait a moment for others and be stored with them: it brings no peer record. The rest of what makes a
-/// plain one, that nothing but the node's latest state changes, only the records can tell.
+/// plain one, that nothing changes but the node's latest state and that it is online again, only the records can tell.
 struct WaitingHeartbeat {
     let key: NodeKey
     let peer: CertificateFacts
@@ -40,18 +40,21 @@ extension ControlPlane {
 
     static let heartbeatPath = "/v1/node/heartbeat"
 
-    /// Stores the plain ones among these in one transaction of two statements or three. Returns the answers by index; nil for
+    /// Stores the plain ones among these in one transaction of two statements or three, and some more for each node that was
+    /// offline. Returns the answers by index; nil for
     /// those that are each to be handled as any request: they are not plain, or the records are such that only some can be
     /// stored.
     ///
     /// Never throws: when the store is away, the replies say so.
     func handle(heartbeats: [WaitingHeartbeat], now: Now) -> [HeartbeatAnswer?] {
         // Of the last run.
-        var plain: [Int: NodeState] = [:]
+        var plain: [Int: PlainHeartbeat] = [:]
         do {
             try store.transaction { transaction in
-                plain = try plainStates(heartbeats, transaction)
-                try keep(plain.sorted { $0.key < $1.key }.map(\.value), transaction)
+                plain = try plainHeartbeats(heartbeats, now, transaction)
+                let inOrder = plain.sorted { $0.key < $1.key }.map(\.value)
+                try keep(inOrder.map(\.state), transaction)
+                try noteReturns(inOrder, now, transaction)
             }
         } catch let error as StoreError {
             note(error)
@@ -65,7 +68,7 @@ extension ControlPlane {
         counters.succeeded += UInt64(plain.count)
         return heartbeats.indices.map { index in
             plain[index].map {
-                let body = JSON.encodeOwn(heartbeatReply(version: $0.snapshotVersion, now.wall))
+                let body = JSON.encodeOwn(heartbeatReply(version: $0.state.snapshotVersion, now.wall))
                 return HeartbeatAnswer(reply: HTTPReply(status: 200, body: body), isHeard: true)
             }
         }
@@ -74,7 +77,7 @@ extension ControlPlane {
     /// When the store is away, asking it for each would only take longer. What it has said before, as that a node is
     /// disabled, stands.
     private func refuse(
-        _ heartbeats: [WaitingHeartbeat], _ plain: [Int: NodeState], _ error: StoreError
+        _ heartbeats: [WaitingHeartbeat], _ plain: [Int: PlainHeartbeat], _ error: StoreError
     ) -> [HeartbeatAnswer?] {
         var isHeard = false
         switch error {
@@ -97,30 +100,50 @@ extension ControlPlane {
     }
 
     /// By index.
-    private func plainStates(
-        _ heartbeats: [WaitingHeartbeat], _ transaction: any Transaction
-    ) throws -> [Int: NodeState] {
+    private func plainHeartbeats(
+        _ heartbeats: [WaitingHeartbeat], _ now: Now, _ transaction: any Transaction
+    ) throws -> [Int: PlainHeartbeat] {
         let rows = try callerRows(heartbeats.map(\.key), transaction)
-        var states: [Int: NodeState] = [:]
+        var plain: [Int: PlainHeartbeat] = [:]
         var seen: Set<NodeKey> = []
         for (index, heartbeat) in heartbeats.enumerated() {
             // Two of one node: the second goes by itself, after the first.
             guard seen.insert(heartbeat.key).inserted, let row = rows[heartbeat.key],
                 let caller = try? NodeCaller(row, heartbeat.key, heartbeat.peer)
             else { continue }
-            states[index] = plainState(heartbeat, caller)
+            plain[index] = plainHeartbeat(heartbeat, caller, now)
         }
-        return states
+        return plain
     }
 
     /// What the heartbeat makes of the node's row; nil when it does more than that.
-    private func plainState(_ heartbeat: WaitingHeartbeat, _ caller: NodeCaller) -> NodeState? {
+    private func plainHeartbeat(_ heartbeat: WaitingHeartbeat, _ caller: NodeCaller, _ now: Now) -> PlainHeartbeat? {
         let beat = heartbeat.beat
         let offset = clockOffset(beat, at: heartbeat.wall.milliseconds)
-        guard caller.standing != .replaced, caller.health == .online, let lastOffset = caller.clockOffset,
-            isSkewed(lastOffset) == isSkewed(offset), caller.audits.isAllTold, !mayBeForeign(beat, caller)
+        guard caller.standing != .replaced, caller.health != .new, let lastOffset = caller.clockOffset,
+            isSkewed(lastOffset) == isSkewed(offset),
+            !caller.audits.mustTell(at: now.wall.milliseconds, settings.reportAuditInterval),
+            !hasForeignSnapshot(beat, caller)
         else { return nil }
-        return NodeState(beat, caller, offset: offset, receivedAt: heartbeat.wall.milliseconds, settings)
+        return PlainHeartbeat(
+            state: NodeState(beat, caller, offset: offset, receivedAt: heartbeat.wall.milliseconds, settings),
+            returned: caller.health == .offline ? caller : nil)
+    }
+
+    /// Those that were offline are online: after an outage they may be all.
+    private func noteReturns(_ heartbeats: [PlainHeartbeat], _ now: Now, _ transaction: any Transaction) throws {
+        let time = now.wall.milliseconds
+        var audits: [PendingAudit] = []
+        for heartbeat in heartbeats {
+            guard let caller = heartbeat.returned, !planted(.returnUnnoticed) else { continue }
+            try noteOnline(caller.key, at: time, transaction)
+            let offset = heartbeat.state.clockOffset
+            let report = HeartbeatReport(
+                health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset),
+                version: caller.snapshotVersion)
+            audits += try auditReports(report, caller, at: time, transaction)
+        }
+        try append(audits, transaction, time)
     }
 
     private func callerRows(_ keys: [NodeKey], _ transaction: any Transaction) throws -> [NodeKey: SQLRow] {
@@ -185,6 +208,12 @@ struct HeartbeatTexts {
             clock_offset = excluded.clock_offset
         """
     }
+}
+
+private struct PlainHeartbeat {
+    let state: NodeState
+    /// The node, when it was offline.
+    let returned: NodeCaller?
 }
 
 /// What is kept of a node's newest heartbeat.

@@ -17,11 +17,11 @@ extension ControlPlane {
         var report = HeartbeatReport(
             health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
         if (caller.clockOffset.map(isSkewed) ?? false) != report.isSkewed { report.clockChange = report.isSkewed }
-        if caller.health != .online { try noteOnline(caller, call) }
+        if caller.health != .online { try noteOnline(caller.key, at: call.milliseconds, call.transaction) }
         var recordSequence: Int64?
         if let record = beat.record { recordSequence = try keep(record, of: caller, call) }
         (report.version, report.raise) = try raiseVersion(beat, caller, call)
-        try auditReports(report, caller, call)
+        call.audits += try auditReports(report, caller, at: call.milliseconds, call.transaction)
         call.heardFrom = caller.key
         return call.reply(heartbeatReply(version: report.version, call.now.wall, recordSequence: recordSequence))
     }
@@ -48,13 +48,10 @@ extension ControlPlane {
 
     func isSkewed(_ offset: Int64) -> Bool { offset.magnitude > settings.clockTolerance.milliseconds.magnitude }
 
-    private func noteOnline(_ caller: NodeCaller, _ call: Call) throws {
-        try call.transaction.execute(
+    func noteOnline(_ key: NodeKey, at time: Int64, _ transaction: any Transaction) throws {
+        try transaction.execute(
             "UPDATE cluster_memberships SET health = $1, last_seen_at = $2 WHERE cluster_id = $3 AND node_id = $4",
-            [
-                .text(NodeHealth.online.rawValue), .integer(call.milliseconds), .id(caller.key.cluster),
-                .id(caller.key.node),
-            ])
+            [.text(NodeHealth.online.rawValue), .integer(time), .id(key.cluster), .id(key.node)])
     }
 
     /// A node that has applied a snapshot that is not recorded here (the database was restored) would refuse those that
@@ -65,7 +62,7 @@ extension ControlPlane {
     private func raiseVersion(
         _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
     ) throws -> (version: Int64, raise: String?) {
-        guard try hasForeignSnapshot(beat, caller, call), !planted(.versionNotRaised) else {
+        guard hasForeignSnapshot(beat, caller), !planted(.versionNotRaised) else {
             return (caller.snapshotVersion, nil)
         }
         guard beat.appliedVersion - caller.snapshotVersion <= 1_000_000 else {
@@ -73,7 +70,10 @@ extension ControlPlane {
         }
         let raised = max(beat.appliedVersion, caller.snapshotVersion) + 1
         try call.transaction.execute(
-            "UPDATE snapshots SET version = $1, dirty = 2, payload_hash = NULL WHERE cluster_id = $2 AND node_id = $3",
+            """
+            UPDATE snapshots SET version = $1, dirty = 2, payload_hash = NULL, previous_hash = NULL
+            WHERE cluster_id = $2 AND node_id = $3
+            """,
             [.integer(raised), .id(caller.key.cluster), .id(caller.key.node)])
         call.snapshotsDirty = true
         return (
@@ -83,28 +83,15 @@ extension ControlPlane {
         )
     }
 
-    /// False when that is certain without a look at the snapshot itself.
-    func mayBeForeign(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller) -> Bool {
+    /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
+    func hasForeignSnapshot(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller) -> Bool {
         if beat.appliedVersion > caller.snapshotVersion { return true }
         guard let theirs = beat.appliedHash?.bytes, let ours = caller.snapshotHash else { return false }
-        if beat.appliedVersion == caller.snapshotVersion { return theirs != ours }
-        return beat.appliedVersion == caller.snapshotVersion - 1
-    }
-
-    /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
-    private func hasForeignSnapshot(
-        _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
-    ) throws -> Bool {
-        guard mayBeForeign(beat, caller) else { return false }
-        guard beat.appliedVersion == caller.snapshotVersion - 1 else { return true }
-        guard let theirs = beat.appliedHash?.bytes,
-            let envelope = try call.transaction.first(
-                "SELECT envelope FROM snapshots WHERE cluster_id = $1 AND node_id = $2",
-                [.id(caller.key.cluster), .id(caller.key.node)]
-            )?.optionalEnvelope("envelope"),
-            let snapshot = try? envelope.unverified(Snapshot.self), let previous = snapshot.previousHash
-        else { return false }
-        return previous.bytes != theirs
+        switch beat.appliedVersion {
+        case caller.snapshotVersion: return theirs != ours
+        case caller.snapshotVersion - 1: return caller.previousHash.map { $0 != theirs } ?? false
+        default: return false
+        }
     }
 }
 
@@ -181,33 +168,31 @@ extension ControlPlane {
         let time = now.wall.milliseconds
         let wait: Duration? = try store.transaction { transaction in
             var wait: Duration?
-            for cluster in nodes.map(\.cluster).sortedUnique() {
-                var audits: [PendingAudit] = []
-                for key in nodes.sorted() where key.cluster == cluster {
-                    let changed = try transaction.execute(
-                        """
-                        UPDATE cluster_memberships SET health = 'offline',
-                            last_seen_at = (SELECT h.received_at FROM node_heartbeats h
-                                WHERE h.cluster_id = cluster_memberships.cluster_id
-                                AND h.node_id = cluster_memberships.node_id)
-                        WHERE cluster_id = $1 AND node_id = $2 AND health = 'online'
-                        """, [.id(key.cluster), .id(key.node)])
-                    guard changed > 0 else { continue }
-                    let row = try transaction.first(
-                        "SELECT \(ReportAudits.columns) FROM node_heartbeats h WHERE h.cluster_id = $1 AND h.node_id = $2",
-                        [.id(key.cluster), .id(key.node)])
-                    var reports = try row.map(ReportAudits.init) ?? ReportAudits()
-                    if reports.health.isDue(at: time, settings.reportAuditInterval) {
-                        let news = "online → offline: \(settings.missedHeartbeats) heartbeats missing"
-                        audits.append(key.silence(reports.tellSilence(news, at: time)))
-                    } else {
-                        reports.health.count()
-                        wait = .earliest(wait, reports.health.wait(at: time, settings.reportAuditInterval))
-                    }
-                    try reports.save(key, transaction)
+            var audits: [PendingAudit] = []
+            for key in nodes.sorted() {
+                let changed = try transaction.execute(
+                    """
+                    UPDATE cluster_memberships SET health = 'offline',
+                        last_seen_at = (SELECT h.received_at FROM node_heartbeats h
+                            WHERE h.cluster_id = cluster_memberships.cluster_id
+                            AND h.node_id = cluster_memberships.node_id)
+                    WHERE cluster_id = $1 AND node_id = $2 AND health = 'online'
+                    """, [.id(key.cluster), .id(key.node)])
+                guard changed > 0 else { continue }
+                let row = try transaction.first(
+                    "SELECT \(ReportAudits.columns) FROM node_heartbeats h WHERE h.cluster_id = $1 AND h.node_id = $2",
+                    [.id(key.cluster), .id(key.node)])
+                var reports = try row.map(ReportAudits.init) ?? ReportAudits()
+                if reports.health.isDue(at: time, settings.reportAuditInterval) {
+                    let news = "online → offline: \(settings.missedHeartbeats) heartbeats missing"
+                    audits.append(key.silence(reports.tellSilence(news, at: time)))
+                } else {
+                    reports.health.count()
+                    wait = .earliest(wait, reports.health.wait(at: time, settings.reportAuditInterval))
                 }
-                if !audits.isEmpty { try append(audits, to: cluster, transaction, time) }
+                try reports.save(key, transaction)
             }
+            try append(audits, transaction, time)
             return wait
         }
         counters.nodesMarkedOffline += UInt64(nodes.count)
@@ -239,9 +224,7 @@ extension ControlPlane {
                 audits.append(key.silence(reports.tellSilence("offline now", at: time)))
                 try reports.save(key, transaction)
             }
-            for cluster in audits.map(\.cluster).sortedUnique() {
-                try append(audits.filter { $0.cluster == cluster }, to: cluster, transaction, time)
-            }
+            try append(audits, transaction, time)
             return wait
         }
     }

@@ -22,6 +22,9 @@ struct ReportAudit: Hashable {
         return interval - .milliseconds(now - lastAt)
     }
 
+    /// Something was counted only, and may be told now.
+    func mustTell(at now: Int64, _ interval: Duration) -> Bool { untold > 0 && isDue(at: now, interval) }
+
     /// What an event says of those that were counted only; nil when there are none.
     var backlog: String? {
         guard untold > 0, let lastAt else { return nil }
@@ -46,8 +49,10 @@ struct ReportAudits: Hashable {
     /// Nothing yet.
     init() {}
 
-    /// Nothing was counted only.
-    var isAllTold: Bool { clock.untold == 0 && raises.untold == 0 && health.untold == 0 }
+    /// Something was counted only, and may be told now.
+    func mustTell(at now: Int64, _ interval: Duration) -> Bool {
+        [clock, raises, health].contains { $0.mustTell(at: now, interval) }
+    }
 
     /// From `columns`, which are NULL where there was no heartbeat.
     init(_ row: SQLRow) throws(StoreError) {
@@ -102,40 +107,46 @@ struct HeartbeatReport {
 }
 
 extension ControlPlane {
-    /// Audits what a heartbeat reported, or counts it, and tells what was counted once that is due.
-    func auditReports(_ report: HeartbeatReport, _ caller: NodeCaller, _ call: Call) throws {
+    /// What the audit is to hear of a heartbeat's report, and of those that were counted once that is due. Counts the others.
+    func auditReports(
+        _ report: HeartbeatReport, _ caller: NodeCaller, at time: Int64, _ transaction: any Transaction
+    ) throws -> [PendingAudit] {
         var audits = caller.audits
+        var events: [PendingAudit] = []
         func write(_ event: AuditEventKind, _ detail: String) {
-            call.audit(
-                caller.key.cluster, actor: Actor.control, event, subject: "node \(caller.key.node)", detail)
+            events.append(
+                PendingAudit(
+                    cluster: caller.key.cluster, actor: Actor.control, event: event,
+                    subject: "node \(caller.key.node)", detail: detail))
         }
         if report.health == .new { write(.healthChanged, "new → online") }
         tell(
-            &audits.health, call, news: report.health == .offline ? "offline → online" : nil, standing: "online now"
+            &audits.health, time, news: report.health == .offline ? "offline → online" : nil, standing: "online now"
         ) { write(.healthChanged, $0) }
         let clock = report.isSkewed ? "its clock is \(report.clockOffset / 1000) s off" : "its clock is right"
         tell(
-            &audits.clock, call,
+            &audits.clock, time,
             news: report.clockChange.map { $0 ? clock : "\(clock) again" }, standing: "\(clock) now"
         ) { write(.healthChanged, $0) }
         tell(
-            &audits.raises, call, news: report.raise,
+            &audits.raises, time, news: report.raise,
             standing: "the version is \(report.version): the node kept reporting snapshots that are not recorded here"
         ) { write(.snapshotRaised, $0) }
-        if audits != caller.audits { try audits.save(caller.key, call.transaction) }
+        if audits != caller.audits { try audits.save(caller.key, transaction) }
+        return events
     }
 
     private func tell(
-        _ audit: inout ReportAudit, _ call: Call, news: String?, standing: @autoclosure () -> String,
+        _ audit: inout ReportAudit, _ time: Int64, news: String?, standing: @autoclosure () -> String,
         _ write: (String) -> Void
     ) {
         guard news != nil || audit.untold > 0 else { return }
-        guard audit.isDue(at: call.milliseconds, settings.reportAuditInterval) else {
+        guard audit.isDue(at: time, settings.reportAuditInterval) else {
             if news != nil { audit.count() }
             return
         }
         let backlog = audit.backlog
         write((news ?? standing()) + (backlog.map { " (\($0))" } ?? ""))
-        audit = ReportAudit(lastAt: call.milliseconds)
+        audit = ReportAudit(lastAt: time)
     }
 }

@@ -22,11 +22,9 @@ extension ControlPlane {
         var trust: SignedEnvelope?
         if caller.trustVersion > trustVersion { trust = try cluster(caller.key.cluster, call).trust }
 
-        if snapshot == nil, records.isEmpty, trust == nil, !isAhead, let deadline {
-            return .park(topic: .node(caller.key.cluster, caller.key.node), until: deadline)
-        }
-        return call.reply(
-            ControlAPI.Updates(snapshot: snapshot, records: records, recordsVersion: reached, trust: trust))
+        let updates = ControlAPI.Updates(snapshot: snapshot, records: records, recordsVersion: reached, trust: trust)
+        guard snapshot == nil, records.isEmpty, trust == nil, !isAhead else { return call.reply(updates) }
+        return call.park(.node(caller.key.cluster, caller.key.node), until: deadline, otherwise: updates)
     }
 
     /// The newest snapshot; nil while the version was raised and the next one is not made yet.

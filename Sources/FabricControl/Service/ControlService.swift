@@ -5,12 +5,12 @@ public import FabricWire
 ///
 /// ```
 /// .started ───────────────► bring the schema up to date, watch the nodes that were online, flush what was left dirty
-/// .request(id, request) ──► one transaction ──► .reply(id, reply)
+/// .request(id, request) ──► waits a moment, one transaction for all that wait ──► .reply(id, reply)
 ///                                           └─► parked on a topic ──► touched, or its time is up ──► .reply
-/// .request(id, heartbeat) ► waits a moment ──► one transaction for all that wait ──► .reply …
+/// .request(id, heartbeat) ► waits somewhat longer, two statements for all that wait ──► .reply …
 /// .disconnected(id) ──────► its parked request is forgotten
 /// ```
-/// What it keeps in memory can be lost: parked requests and heartbeats are asked again, timers are found again at the start.
+/// What it keeps in memory can be lost: requests and heartbeats that wait are asked again, timers are found again at the start.
 public final class ControlService: Component {
     /// The host's name for a request; not used twice.
     public struct RequestID: Hashable, Comparable, Sendable {
@@ -32,6 +32,7 @@ public final class ControlService: Component {
     }
 
     public enum DeadlineReason: String, CustomStringConvertible, Sendable {
+        case requests = "requests wait to run"
         case heartbeats = "heartbeats wait to be stored"
         case parkExpiry = "a parked request's time is up"
         case snapshotFlush = "snapshots are to be made"
@@ -51,8 +52,9 @@ public final class ControlService: Component {
     public var parkedNow: Int { parked.count }
 
     private var parked = ParkedRequests()
+    private var requests = WaitingRequests()
     private var heartbeats = WaitingHeartbeats()
-    /// Heartbeats of which each has a transaction of its own, in a turn: replies leave in between.
+    /// Heartbeats that are no plain ones, in a turn: replies leave in between.
     private static let singlesPerTurn = 8
     /// When each online node was last heard from, by our monotonic clock: wall clocks jump, and a jump must not make
     /// every node look silent.
@@ -79,10 +81,11 @@ public final class ControlService: Component {
             if let sender = plane.heartbeatSender(request) {
                 take(id, request, sender, now, into: &actions)
             } else {
-                apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
+                collect(.init(id: id, request: request), now, into: &actions)
             }
         case .disconnected(let id):
             _ = parked.remove(id)
+            requests.forget(id)
             heartbeats.forget(id)
         }
         planProbe(now)
@@ -91,12 +94,13 @@ public final class ControlService: Component {
     public func handleDeadline(now: Now, into actions: inout [Action]) {
         let instant = now.monotonic
         if let startAt, startAt <= instant { start(now) }
+        if let due = requests.due, due <= instant { runRequests(now, into: &actions) }
         handleSingles(now, into: &actions)
         if let due = heartbeats.batchDue, due <= instant { storeHeartbeats(now, into: &actions) }
-        if let flushAt, flushAt <= instant { flush(now, into: &actions) }
+        if let flushAt, flushAt <= instant { flush(now) }
         while let id = parked.firstExpired(at: instant) {
             plane.counters.parksExpired += 1
-            resume(id, now: now, isLast: true, into: &actions)
+            release(id, into: &actions)
         }
         if let sweepAt, sweepAt <= instant { sweep(now) }
         if let tellAt, tellAt <= instant { tellSilences(now) }
@@ -106,27 +110,53 @@ public final class ControlService: Component {
     }
 
     public func nextDeadline() -> Deadline<DeadlineReason>? {
-        let candidates: [(Instant?, DeadlineReason)] = [
-            (startAt, .startRetry), (heartbeats.due, .heartbeats), (flushAt, .snapshotFlush),
-            (parked.nextDeadline, .parkExpiry),
-            (sweepAt, .silenceSweep), (tellAt, .silenceTelling), (refreshAt, .refreshCheck), (probeAt, .writeProbe),
-        ]
-        return candidates.reduce(nil) { earliest, candidate in
-            .earlier(earliest, candidate.0.map { Deadline($0, candidate.1) })
+        var earliest: Deadline<DeadlineReason>?
+        func consider(_ instant: Instant?, _ reason: DeadlineReason) {
+            earliest = .earlier(earliest, instant.map { Deadline($0, reason) })
         }
+        consider(startAt, .startRetry)
+        consider(requests.due, .requests)
+        consider(heartbeats.due, .heartbeats)
+        consider(flushAt, .snapshotFlush)
+        consider(parked.nextDeadline, .parkExpiry)
+        consider(sweepAt, .silenceSweep)
+        consider(tellAt, .silenceTelling)
+        consider(refreshAt, .refreshCheck)
+        consider(probeAt, .writeProbe)
+        return earliest
     }
 }
 
 // MARK: Requests
 
 extension ControlService {
+    private func collect(_ entry: WaitingRequests.Entry, _ now: Now, into actions: inout [Action]) {
+        requests.append(entry, due: now.monotonic + plane.settings.requestWait)
+        if requests.count >= plane.settings.requestsPerTransaction { runRequests(now, into: &actions) }
+    }
+
+    private func runRequests(_ now: Now, into actions: inout [Action]) {
+        run(requests.take(atMost: plane.settings.requestsPerTransaction, now.monotonic), now, into: &actions)
+    }
+
+    private func run(_ entries: some Collection<WaitingRequests.Entry>, _ now: Now, into actions: inout [Action]) {
+        guard !entries.isEmpty else { return }
+        for (entry, handled) in zip(entries, plane.handle(requests: entries.map(\.run), now: now)) {
+            apply(handled, to: entry, now: now, into: &actions)
+        }
+    }
+
     private func apply(
-        _ handled: Handled, to id: RequestID?, _ request: ControlRequest, now: Now, into actions: inout [Action]
+        _ handled: Handled, to entry: WaitingRequests.Entry, now: Now, into actions: inout [Action]
     ) {
-        if let id {
+        if let id = entry.id {
             switch handled.outcome {
             case .reply(let reply): actions.append(.reply(id, reply))
-            case .park(let topic, let until): park(id, request, topic, until, now: now, into: &actions)
+            case .park(let topic, let until, let otherwise):
+                precondition(until > now.monotonic, "a handler parked a request whose time is up")
+                let request = ParkedRequests.Parked(
+                    request: entry.request, topic: topic, until: until, otherwise: otherwise)
+                if entry.parked == nil { park(id, request, into: &actions) } else { parked.insert(id, request) }
             }
         }
         if handled.snapshotsDirty, flushAt == nil {
@@ -134,17 +164,14 @@ extension ControlService {
                 planted(.snapshotsNotCoalesced) ? now.monotonic : now.monotonic + plane.settings.snapshotCoalescing
         }
         if let key = handled.heardFrom { hear(key, now) }
-        wake(handled.touched, now: now, into: &actions)
+        wake(handled.touched, now: now)
     }
 
-    private func park(
-        _ id: RequestID, _ request: ControlRequest, _ topic: Topic, _ until: Instant, now: Now,
-        into actions: inout [Action]
-    ) {
-        let others = parked.waiting(for: topic)
+    private func park(_ id: RequestID, _ request: ParkedRequests.Parked, into actions: inout [Action]) {
+        let others = parked.waiting(for: request.topic)
         if others.count >= plane.settings.parkedPerTopic {
             plane.counters.parksDisplaced += 1
-            resume(others[0], now: now, isLast: true, into: &actions)
+            release(others[0], into: &actions)
         }
         guard parked.count < plane.settings.parkedRequests else {
             plane.counters.parksRefused += 1
@@ -153,30 +180,25 @@ extension ControlService {
             return
         }
         plane.counters.parked += 1
-        parked.insert(id, request, topic: topic, until: until)
+        parked.insert(id, request)
     }
 
-    private func wake(_ topics: [Topic], now: Now, into actions: inout [Action]) {
+    /// Parked requests of these topics run again.
+    private func wake(_ topics: [Topic], now: Now) {
         for topic in topics {
             if planted(.approvalWakesNobody), case .joinRequest = topic { continue }
-            for id in parked.waiting(for: topic) { resume(id, now: now, isLast: false, into: &actions) }
+            for id in parked.waiting(for: topic) {
+                guard let waiting = parked.remove(id) else { continue }
+                requests.append(.init(id: id, request: waiting.request, parked: waiting), due: now.monotonic)
+            }
         }
     }
 
-    /// Runs a parked request again. On its last run it is answered whatever there is to say.
-    private func resume(_ id: RequestID, now: Now, isLast: Bool, into actions: inout [Action]) {
+    /// Nothing has touched its topic, so nothing is asked of the records: whoever waits will ask again.
+    private func release(_ id: RequestID, into actions: inout [Action]) {
         guard let waiting = parked.remove(id) else { return }
-        let until = isLast ? min(waiting.until, now.monotonic) : waiting.until
-        let handled = plane.handle(request: waiting.request, now: now, parkedUntil: until)
-        if case .park(let topic, let until) = handled.outcome, until > now.monotonic {
-            parked.insert(id, waiting.request, topic: topic, until: until)
-        } else if case .reply(let reply) = handled.outcome {
-            actions.append(.reply(id, reply))
-        } else {
-            preconditionFailure("a handler parked a request whose time is up")
-        }
-        if handled.snapshotsDirty, flushAt == nil { flushAt = now.monotonic + plane.settings.snapshotCoalescing }
-        // What a resumed request touches are its own topics; those who wait there have just been woken.
+        plane.counters.succeeded += 1
+        actions.append(.reply(id, waiting.otherwise))
     }
 }
 
@@ -196,13 +218,17 @@ extension ControlService {
             if heartbeats.batchCount >= plane.settings.heartbeatsPerBatch { storeHeartbeats(now, into: &actions) }
             return
         }
-        // It is handled at once, but none that came before it may be stored after it.
+        // It does not wait for heartbeats, but none that came before it may be stored after it.
         if heartbeats.isInBatch(sender) { storeHeartbeats(now, into: &actions) }
-        for earlier in heartbeats.takeSingles(of: sender) { handleSingle(earlier, now, into: &actions) }
-        apply(plane.handle(request: request, now: now), to: id, request, now: now, into: &actions)
+        for earlier in heartbeats.takeSingles(of: sender) {
+            collect(.init(id: earlier.id, request: earlier.request, isHeartbeat: true), now, into: &actions)
+        }
+        collect(.init(id: id, request: request, isHeartbeat: true), now, into: &actions)
     }
 
     private func storeHeartbeats(_ now: Now, into actions: inout [Action]) {
+        // They are older than those here.
+        while requests.heartbeats > 0 { runRequests(now, into: &actions) }
         let batch = heartbeats.takeBatch()
         for (waiting, answer) in zip(batch, plane.handle(heartbeats: batch.map(\.beat), now: now)) {
             guard let answer else {
@@ -215,14 +241,9 @@ extension ControlService {
     }
 
     private func handleSingles(_ now: Now, into actions: inout [Action]) {
-        for waiting in heartbeats.takeSingles(atMost: Self.singlesPerTurn) {
-            handleSingle(waiting, now, into: &actions)
-        }
-    }
-
-    private func handleSingle(_ waiting: WaitingHeartbeats.Entry, _ now: Now, into actions: inout [Action]) {
-        apply(
-            plane.handle(request: waiting.request, now: now), to: waiting.id, waiting.request, now: now, into: &actions)
+        run(
+            heartbeats.takeSingles(atMost: Self.singlesPerTurn).map { .init(id: $0.id, request: $0.request) }, now,
+            into: &actions)
     }
 }
 
@@ -248,16 +269,16 @@ extension ControlService {
         if sweepAt == nil { sweepAt = now.monotonic + plane.settings.offlineAfter }
     }
 
-    private func flush(_ now: Now, into actions: inout [Action]) {
+    private func flush(_ now: Now) {
         do {
             let (touched, isComplete) = try plane.flushSnapshots(now: now)
             flushAt = isComplete ? nil : now.monotonic
-            wake(touched, now: now, into: &actions)
+            wake(touched, now: now)
         } catch {
             plane.note(error)
             flushAt = now.monotonic + Self.retryDelay
             // They may have been made, and then the next flush finds nothing to tell.
-            if let unknown = error as? UnknownFlush { wake(unknown.touched, now: now, into: &actions) }
+            if let unknown = error as? UnknownFlush { wake(unknown.touched, now: now) }
         }
     }
 

@@ -1,4 +1,5 @@
 internal import FabricCore
+internal import FabricWire
 
 /// Requests that wait for a topic. Bounded; every operation is deterministic.
 struct ParkedRequests {
@@ -6,6 +7,8 @@ struct ParkedRequests {
         var request: ControlRequest
         var topic: Topic
         var until: Instant
+        /// The answer when nothing touches the topic until then.
+        var otherwise: HTTPReply
     }
 
     private var parked: [ControlService.RequestID: Parked] = [:]
@@ -15,11 +18,11 @@ struct ParkedRequests {
 
     var count: Int { parked.count }
 
-    mutating func insert(_ id: ControlService.RequestID, _ request: ControlRequest, topic: Topic, until: Instant) {
+    mutating func insert(_ id: ControlService.RequestID, _ request: Parked) {
         precondition(parked[id] == nil, "a request is parked twice")
-        parked[id] = Parked(request: request, topic: topic, until: until)
-        byTopic[topic, default: []].append(id)
-        deadlines.insert(DeadlineHeap.Entry(instant: until, id: id))
+        parked[id] = request
+        byTopic[request.topic, default: []].append(id)
+        deadlines.insert(DeadlineHeap.Entry(instant: request.until, id: id))
     }
 
     mutating func remove(_ id: ControlService.RequestID) -> Parked? {

@@ -68,4 +68,12 @@ private final class WatchedTransaction: Transaction {
             throw error
         }
     }
+
+    func nested<Result>(_ body: () throws -> Result) throws -> Result {
+        let before = (hasWritten, hasChanged)
+        do { return try base.nested(body) } catch {
+            if !hasFailed { (hasWritten, hasChanged) = before }
+            throw error
+        }
+    }
 }

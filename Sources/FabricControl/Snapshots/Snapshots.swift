@@ -159,13 +159,14 @@ extension ControlPlane {
             snapshot, seeds: [keys.snapshotSeed(salt: cluster.keySalt)], cryptography)
         try transaction.execute(
             """
-            UPDATE snapshots SET version = $1, dirty = 0, content_hash = $2, payload_hash = $3, envelope = $4,
-                refresh_after = $5
-            WHERE cluster_id = $6 AND node_id = $7
+            UPDATE snapshots SET version = $1, dirty = 0, content_hash = $2, payload_hash = $3, previous_hash = $4,
+                envelope = $5, refresh_after = $6
+            WHERE cluster_id = $7 AND node_id = $8
             """,
             [
                 .integer(snapshot.version), .blob(content), .blob(envelope.payloadHash(cryptography).bytes),
-                .envelope(envelope), .integer(snapshot.refreshAfter * 1000),
+                item.payloadHash.map { .blob($0) } ?? .null, .envelope(envelope),
+                .integer(snapshot.refreshAfter * 1000),
             ] + id)
         try transaction.execute("DELETE FROM snapshot_peers WHERE cluster_id = $1 AND node_id = $2", id)
         for peer in peers {

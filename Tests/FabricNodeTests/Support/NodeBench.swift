@@ -47,6 +47,7 @@ final class NodeBench {
         self.seed = seed
         random = SeededRandom(seed: seed, stream: "bench")
         var settings = ControlSettings(adminTokenHash: cryptography.sha256(Array("operator".utf8)))
+        settings.requestWait = .zero
         change(&settings)
         let vault = MemoryKeyVault()
         let identity = try ControlIdentity(
@@ -77,6 +78,8 @@ final class NodeBench {
         nextRequest += 1
         waiting[id] = then
         serve { $0.handle(.request(.init(id), ControlRequest(request, peer: peer)), now: now, into: &$1) }
+        // Requests wait for no others here.
+        while service.nextDeadline()?.reason == .requests { serve { $0.handleDeadline(now: now, into: &$1) } }
         if approves, request.method == .post, request.path.hasPrefix("/v1/enrolments/") {
             schedule(after: .milliseconds(1)) { [self] in try? approveAll() }
         }
