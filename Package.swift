@@ -44,8 +44,10 @@ let allTestTargets: [Target] = [
     tests("FabricDocumentTests", ["FabricCore", "FabricDocument"]),
     tests(
         "FabricWireTests", ["FabricCore", "FabricDocument", "FabricWire", "FabricCrypto", "FabricIdentity"]),
-    tests("FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel"], exclude: ["vectors"]),
-    tests("FabricPacketTests", ["FabricCore", "FabricPacket"]),
+    tests(
+        "FabricTunnelTests", ["FabricCore", "FabricCrypto", "FabricTunnel", "CFabricAllocations"], exclude: ["vectors"]
+    ),
+    tests("FabricPacketTests", ["FabricCore", "FabricPacket", "CFabricAllocations"]),
     tests("FabricCryptoTests", ["FabricCore", "FabricCrypto"]),
     tests(
         "FabricIdentityTests",
@@ -64,9 +66,10 @@ let allTestTargets: [Target] = [
         [
             "FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh", "FabricControl",
             "FabricOperator", "FabricNode", "FabricCrypto", "FabricIdentity", "FabricStoreSQLite",
+            "CFabricAllocations",
         ]),
     tests("FabricScenarioTests", ["FabricCore", "FabricDocument", "FabricScenario"]),
-    tests("FabricLinuxTests", ["FabricCore", "FabricPacket", "FabricLinux"]),
+    tests("FabricLinuxTests", ["FabricCore", "FabricPacket", "FabricLinux", "CFabricAllocations"]),
     tests("FabricCaptureTests", ["FabricCore", "FabricCapture", "FabricLinux"]),
     tests(
         "FabricRuntimeTests",
@@ -186,7 +189,8 @@ let package = Package(
                     "FabricStoreSQLite",
                 ], path: "Simulator", resources: reportPage),
 
-            // For tests alone; no product links it.
+            // For tests alone; no product links them. The first counts allocations.
+            .target(name: "CFabricAllocations", path: "Tests/Allocations"),
             library("FabricTestSupport", ["FabricCore"], path: "Tests/Support"),
             library(
                 "FabricPostgresTestSupport", ["FabricCore", "FabricStorePostgres"], path: "Tests/PostgresSupport"),

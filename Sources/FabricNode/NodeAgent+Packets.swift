@@ -17,7 +17,7 @@ public enum PacketOutcome: Hashable, Sendable {
 extension NodeAgent {
     /// An IP packet that the interface of `domain` gave.
     public func send(_ packet: inout PacketBuffer, domain: RoutingDomainID, now: Now) -> PacketOutcome {
-        guard tunnelsReady, domains.contains(where: { $0.id == domain }) else {
+        guard tunnelsReady, domainIndex(domain) != nil else {
             counters.dropsNoDomain += 1
             return .done
         }
@@ -34,16 +34,19 @@ extension NodeAgent {
         let outcome = tunnels.receive(&datagram, from: source, now: now)
         tunnelsUsed(now)
         guard case .packet(let domain, let handle) = outcome else { return .done }
-        guard let state = domains.first(where: { $0.id == domain }),
+        guard let index = domainIndex(domain),
             let destination = destinationAddress(UnsafeRawBufferPointer(datagram.bytes))
         else {
             counters.dropsNoDomain += 1
             return .done
         }
-        if destination == state.overlay.overlayAgent {
-            return receiveFabricMessage(&datagram, state, handle, now)
+        if destination == domains[index].overlay.overlayAgent {
+            return receiveFabricMessage(&datagram, domains[index], handle, now)
         }
-        guard destination == state.overlay.overlayHost || mayPass(to: destination, from: handle, state) else {
+        guard
+            destination == domains[index].overlay.overlayHost
+                || mayPass(to: destination, from: handle, domains[index])
+        else {
             counters.dropsNotOurs += 1
             return .done
         }
@@ -68,6 +71,12 @@ extension NodeAgent {
             buffer.count = EchoMessage.packetBytes
             if case .transmit(let endpoint) = transmit(&buffer, domain.id, now) { return endpoint }
         }
+        return nil
+    }
+
+    /// Nil for a domain that the node is not in. By index: nothing is copied for a packet.
+    private func domainIndex(_ id: RoutingDomainID) -> Int? {
+        for index in 0..<domains.count where domains[index].id == id { return index }
         return nil
     }
 

@@ -123,7 +123,14 @@ extension NodeAgent {
 
     /// A packet of this peer, whose source is proven, may go to the interface though it is not for the overlay address.
     func mayPass(to destination: IPAddress, from handle: PeerHandle, _ domain: DomainState) -> Bool {
-        guard staticPeers.contains(where: { $0.handle == handle }) else { return false }
-        return !domain.reserved.contains { $0.contains(destination) }
+        // Loops by index: nothing is copied for a packet.
+        var isStatic = false
+        for index in 0..<staticPeers.count where staticPeers[index].handle == handle {
+            isStatic = true
+            break
+        }
+        guard isStatic else { return false }
+        for index in 0..<domain.reserved.count where domain.reserved[index].contains(destination) { return false }
+        return true
     }
 }

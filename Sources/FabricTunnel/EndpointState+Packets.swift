@@ -136,7 +136,10 @@ extension EndpointState {
         case .transportData: return receiveData(&datagram, from: source, now)
         case .handshakeInitiation: return receiveHandshake(.handshakeInitiation, bytes, from: source, now)
         case .handshakeResponse: return receiveHandshake(.handshakeResponse, bytes, from: source, now)
-        case .cookieReply: return receiveCookieReply(Array(bytes), now)
+        case .cookieReply:
+            // Noise of this type costs a look at a table, and no memory.
+            guard indexes.find(bytes.littleEndian32(at: 4)) != nil else { return drop(.unknownReceiverIndex) }
+            return receiveCookieReply(Array(bytes), now)
         case nil: return drop(.malformedMessage)
         }
     }

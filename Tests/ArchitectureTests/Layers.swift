@@ -126,6 +126,7 @@ enum Layers {
     /// Targets without Swift: shims and system libraries.
     static let withoutSwift: Set<String> = [
         "CFabricCipher", "CFabricOpenSSL", "CFabricSQLite", "CFabricPcap", "CFabricLinux", "CFabricPostgres",
+        "CFabricAllocations",
     ]
 
     static func named(_ name: String) -> Layer? { all.first { $0.name == name } }

@@ -194,8 +194,16 @@ final class PacketDriver {
                 guard received > 0 else { break }
                 let now = LinuxClock.now()
                 for index in 0..<slots.count { take(slots[index], now) }
-                for interface in interfaces {
-                    do throws(SystemError) { try interface.writeOut(&counters) } catch { lose(interface, error) }
+                // By index, and counted anew: one that is lost is taken out.
+                var place = 0
+                while place < interfaces.count {
+                    let interface = interfaces[place]
+                    do throws(SystemError) {
+                        try interface.writeOut(&counters)
+                        place += 1
+                    } catch {
+                        lose(interface, error)
+                    }
                 }
                 if received < slots.capacity { break }
             }

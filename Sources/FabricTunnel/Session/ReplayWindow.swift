@@ -44,8 +44,8 @@ package struct ReplayWindow: ~Copyable {
             let from = next == 0 ? 0 : (next - 1) >> 6 + 1
             let to = counter >> 6
             if to >= from {
-                let count = min(to - from + 1, UInt64(ReplayWindow.words))
-                for offset in 0..<count { ring[Int((to - offset) & UInt64(ReplayWindow.words - 1))] = 0 }
+                let count = Int(min(to - from + 1, UInt64(ReplayWindow.words)))
+                for offset in 0..<count { ring[(Int(truncatingIfNeeded: to) - offset) & (ReplayWindow.words - 1)] = 0 }
             }
             next = counter &+ 1
         }

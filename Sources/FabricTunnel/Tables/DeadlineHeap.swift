@@ -17,7 +17,7 @@ struct DeadlineHeap {
     /// The place of each slot in `entries`, -1 for none.
     private var places: [Int32] = []
 
-    var first: Entry? { entries.first }
+    var first: Entry? { entries.isEmpty ? nil : entries[0] }
 
     /// Sets the slot's deadline, to whatever it was before.
     mutating func set(_ slot: Int, _ nanoseconds: Int64) {
@@ -59,7 +59,9 @@ struct DeadlineHeap {
     }
 
     private mutating func exchange(_ a: Int, _ b: Int) {
-        entries.swapAt(a, b)
+        let entry = entries[a]
+        entries[a] = entries[b]
+        entries[b] = entry
         places[Int(entries[a].slot)] = Int32(a)
         places[Int(entries[b].slot)] = Int32(b)
     }
