@@ -238,6 +238,10 @@ let package = Package(
                 name: "EventLoopBenchmark", dependencies: ["FabricCore", "Simulator"],
                 path: "Benchmarks/EventLoopBenchmark", swiftSettings: strict),
             .executableTarget(
+                name: "PacketInstructions",
+                dependencies: ["FabricCore", "FabricCrypto", "FabricPacket", "FabricTunnel"],
+                path: "Benchmarks/PacketInstructions", exclude: ["run", "figures.tsv"], swiftSettings: strict),
+            .executableTarget(
                 name: "SimulatorBenchmark",
                 dependencies: ["FabricCommand", "FabricCore", "FabricScenario", "Simulator"],
                 path: "Benchmarks/SimulatorBenchmark", swiftSettings: strict),
