@@ -27,11 +27,12 @@ def cpu(pids):
 
 
 def resident(pids):
-    total = 0
+    """MiB at most, of the larger process."""
+    most = 0
     for pid in pids:
         with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            total += int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1))
-    return total / 1024
+            most = max(most, int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1)))
+    return most / 1024
 
 
 def iperf(a, b, address, seconds, *options):
@@ -100,6 +101,43 @@ COLUMNS = [
     ("tcp", "TCP Gbit/s", "{:.2f}"), ("udp1400", "UDP 1400 B Gbit/s", "{:.2f}"), ("udp64", "UDP 64 B kpps", "{:.0f}"),
     ("rtt", "RTT p50 ms", "{:.3f}"), ("cpu", "CPU s/GiB", "{:.1f}"), ("rss", "RSS MiB", "{:.0f}"),
 ]
+NEBULAS = ("nebula", "nebula-new")
+# What, of which column, against which peers (the best of those measured), at least so many times as much; with a negative
+# factor at most so many times. Without peers it is the figure itself that must be at most so much.
+GOALS = [
+    ("TCP, times the newer wireguard-go", "tcp", ("wireguard-go-new",), 2.2),
+    ("TCP, times Debian 12's wireguard-go", "tcp", ("wireguard-go",), 4.5),
+    ("TCP, times the faster nebula", "tcp", NEBULAS, 3.5),
+    ("UDP 1400 B, times the faster nebula", "udp1400", NEBULAS, 1.5),
+    ("UDP 64 B, times the faster nebula", "udp64", NEBULAS, 1.5),
+    ("RTT, times the quicker nebula's", "rtt", NEBULAS, -1.0),
+    ("CPU s/GiB of both ends", "cpu", (), -4.0),
+    ("RSS MiB of an end", "rss", (), -40.0),
+]
+
+
+def verdict(value, factor):
+    bound = "at least" if factor > 0 else "at most"
+    met = value >= factor if factor > 0 else value <= -factor
+    return f"{'met   ' if met else 'MISSED'}", f"{value:.2f}, {bound} {abs(factor):g}", met
+
+
+def goals(median):
+    """Prints each goal; false when one is missed."""
+    print("\ngoals, by the medians")
+    kept = True
+    for what, key, peers, factor in GOALS:
+        ours = median("rap", key)
+        others = [value for value in (median(peer, key) for peer in peers) if value]
+        if not ours or (peers and not others):
+            print(f"unknown  {what}: {'nothing to compare with' if ours else 'rap has no figure'}")
+            kept = kept and bool(ours)
+            continue
+        value = ours if not peers else ours / (max(others) if factor > 0 else min(others))
+        word, told, met = verdict(value, factor)
+        print(f"{word}   {what}: {told}")
+        kept = kept and met
+    return kept
 
 
 def table(path):
@@ -113,16 +151,29 @@ def table(path):
         values = [r[key] for r in rows.get(peer, []) if r.get(key) is not None]
         return statistics.median(values) if values else None
 
-    print("| | " + " | ".join(title for _, title, _ in COLUMNS) + " |")
+    rounds = max(len(results) for results in rows.values())
+    print(f"\n| medians of {rounds} | " + " | ".join(title for _, title, _ in COLUMNS) + " |")
     print("| --- |" + " --- |" * len(COLUMNS))
     for peer in rows:
         values = [(median(peer, key), form) for key, _, form in COLUMNS]
         print(f"| {peer} | " + " | ".join("" if v is None else form.format(v) for v, form in values) + " |")
-    if "rap" in rows and "wireguard-go" in rows:
-        pairs = [(median("rap", key), median("wireguard-go", key)) for key, _, _ in COLUMNS]
+    if "rap" not in rows:
+        return 0
+    for peer in rows:
+        if peer == "rap":
+            continue
+        pairs = [(median("rap", key), median(peer, key)) for key, _, _ in COLUMNS]
         ratios = " | ".join("" if not x or not y else f"{x / y:.2f}" for x, y in pairs)
-        print(f"| rap / wireguard-go | {ratios} |")
-    return 0 if "rap" in rows else 1
+        print(f"| rap / {peer} | {ratios} |")
+    print("\nsmallest and greatest of the rounds")
+    for peer, results in rows.items():
+        spans = []
+        for key, title, form in COLUMNS:
+            values = [r[key] for r in results if r.get(key) is not None]
+            if values:
+                spans.append(f"{title} {form.format(min(values))}-{form.format(max(values))}")
+        print(f"{peer}: " + ", ".join(spans))
+    return 0 if goals(median) else 1
 
 
 if __name__ == "__main__":
