@@ -84,7 +84,7 @@ let allTestTargets: [Target] = [
         ["FabricCore", "FabricDocument", "FabricScenario", "FabricLinux", "FabricCapture", "FabricLive"]),
     tests(
         "SimulatorTests",
-        ["FabricCore", "FabricWire", "FabricTunnel", "FabricScenario", "FabricCrypto", "Simulator"]),
+        ["FabricCore", "FabricWire", "FabricTunnel", "FabricNode", "FabricScenario", "FabricCrypto", "Simulator"]),
 ]
 
 /// All test targets link into one bundle, and `swift test` builds every target. `RAP_TESTS=FabricTunnelTests swift test`

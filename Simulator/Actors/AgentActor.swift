@@ -27,12 +27,12 @@ final class AgentActor: SimulatedHost {
     private(set) var bootCount: UInt64 = 0
     private var client: VirtualControlClient?
     private var security: ControlChannelSecurity?
-    /// What each handshake that is worked on takes of the processor.
-    var handshakeCost = Duration.zero {
-        didSet { handshakesDone = agent?.tunnelCounters.handshakesOpened ?? 0 }
+    /// What handshakes and packets that are worked on take of the processor.
+    var processorCost = ProcessorCost.none {
+        didSet { workDone = agent.map { Work($0.tunnelCounters) } ?? Work() }
     }
-    /// Handshakes of this boot that the processor has done; not kept while they cost nothing.
-    private var handshakesDone: UInt64 = 0
+    /// What the processor has done in this boot; not kept while it costs nothing.
+    private var workDone = Work()
     /// Handshakes that wait in the agent, the oldest first: it keeps their order. The safety rules judge by them.
     private var waiting: [[UInt8]] = []
     /// Datagrams that were read in this turn, while more waited.
@@ -113,7 +113,7 @@ final class AgentActor: SimulatedHost {
         lookups = [:]
         actions = []
         flows = []
-        handshakesDone = 0
+        workDone = Work()
         waiting = []
         readInTurn = 0
     }
@@ -192,7 +192,7 @@ final class AgentActor: SimulatedHost {
                 perform(action, client)
             }
         }
-        chargeHandshakes(agent)
+        chargeWork(agent)
         services.checks.acted(self, agent)
         let deadline = agent.nextDeadline()
         if let journal = world.journal {
@@ -203,7 +203,7 @@ final class AgentActor: SimulatedHost {
 
     /// A processor that has been busy takes all datagrams that have come meanwhile, then does what they ask for.
     private func isReading() -> Bool {
-        guard handshakeCost > .zero, readInTurn < Self.datagramsPerTurn, world.readsOn(host) else {
+        guard workCosts, readInTurn < Self.datagramsPerTurn, world.readsOn(host) else {
             readInTurn = 0
             return false
         }
@@ -211,11 +211,17 @@ final class AgentActor: SimulatedHost {
         return true
     }
 
-    private func chargeHandshakes(_ agent: NodeAgent) {
-        guard handshakeCost > .zero else { return }
-        let done = agent.tunnelCounters.handshakesOpened
-        world.occupy(host, for: .nanoseconds(handshakeCost.nanoseconds * Int64(done - handshakesDone)))
-        handshakesDone = done
+    private var workCosts: Bool { processorCost.perHandshake > .zero || processorCost.perPacket > .zero }
+
+    private func chargeWork(_ agent: NodeAgent) {
+        guard workCosts else { return }
+        let done = Work(agent.tunnelCounters)
+        world.occupy(
+            host,
+            for: .nanoseconds(
+                processorCost.perHandshake.nanoseconds * (done.handshakes - workDone.handshakes)
+                    + processorCost.perPacket.nanoseconds * (done.packets - workDone.packets)))
+        workDone = done
     }
 
     private func lookUp(_ number: UInt64, _ name: HostName, _ timeout: Duration) {
@@ -323,6 +329,21 @@ final class AgentActor: SimulatedHost {
         ).write(to: &packets.buffer)
         world.journal?.content = "packet \(flows[index].sequence) of a flow"
         perform(agent.send(&packets.buffer, domain: flows[index].domain, now: now), now)
+    }
+}
+
+/// What takes a processor's time in the tunnels: public keys, and the packets' cipher.
+private struct Work {
+    var handshakes: Int64 = 0
+    var packets: Int64 = 0
+
+    init() {}
+
+    init(_ counters: TunnelCounters) {
+        handshakes = Int64(counters.handshakesOpened)
+        packets = Int64(
+            counters.packetsSent + counters.keepalivesSent + counters.packetsReceived + counters.keepalivesReceived
+                + counters[.notAuthentic] + counters[.sourceNotAllowed])
     }
 }
 

@@ -4,13 +4,16 @@ internal import FabricScenario
 internal import FabricTunnel
 
 /// Somebody on the path, on a host of his own in the first place. He records datagrams where they leave their sender and
-/// sends them again, from his address or with a forged one, as they were or damaged; and he floods nodes with handshakes.
+/// sends them again, from his address or with a forged one, as they were or damaged; and he floods nodes.
 /// What is sent to him he throws away. He knows public keys, and no others.
 final class Attacker: SimulatedHost {
     /// No node can have it.
     static let name = "(attacker)"
     /// Datagrams that wait to be sent again; one more is not recorded.
     static let heldDatagrams = 100_000
+
+    /// Of the noise that he makes.
+    static let longestGarbage = 200
 
     private struct Held {
         var source: Endpoint
@@ -112,19 +115,17 @@ final class Attacker: SimulatedHost {
 
     // MARK: Floods
 
-    /// The next message of a flood: whoever knows the public key can make its mac1, and the rest is noise.
+    /// The next message of a flood.
     private func floodOn(_ index: Int) {
         guard world.now < floods[index].end else { return }
         world.setTimer(host, after: floods[index].plan.interval, token: UInt64(index) | Self.floodFlag)
-        let target = floods[index].target
-        if floods[index].publicKey == nil { floods[index].publicKey = target.agent?.tunnelPublicKeys.first?.key }
-        guard let key = floods[index].publicKey else { return }
         let random = floods[index].random
-        let body = [1, 0, 0, 0] + random.bytes(HandshakeOnce.mac1Offset - 4)
-        var message = body
-        let macKey = services.cryptography.blake2s(Array("mac1----".utf8) + key)
-        message += services.cryptography.blake2sMAC(key: macKey, body)
-        message += [UInt8](repeating: 0, count: HandshakeOnce.initiationLength - message.count)
+        let made: [UInt8]? =
+            switch floods[index].plan.what {
+            case .handshakes: initiation(index)
+            case .garbage: garbage(random)
+            }
+        guard let message = made else { return }
         let source: Endpoint =
             switch floods[index].plan.source {
             case .own: ownEndpoint
@@ -134,7 +135,26 @@ final class Attacker: SimulatedHost {
                     address: IPAddress(v4: 203 << 24 | 113 << 8 | UInt32(random.below(254) + 1)),
                     port: UInt16(random.below(60_000) + 1024))
             }
-        send(Held(source: source, destination: target.endpoint, bytes: message))
+        send(Held(source: source, destination: floods[index].target.endpoint, bytes: message))
+    }
+
+    /// Whoever knows the public key can make its mac1, and the rest is noise. Nil while he does not know it.
+    private func initiation(_ index: Int) -> [UInt8]? {
+        if floods[index].publicKey == nil {
+            floods[index].publicKey = floods[index].target.agent?.tunnelPublicKeys.first?.key
+        }
+        guard let key = floods[index].publicKey else { return nil }
+        let body = [1, 0, 0, 0] + floods[index].random.bytes(HandshakeOnce.mac1Offset - 4)
+        var message = body
+        let macKey = services.cryptography.blake2s(Array("mac1----".utf8) + key)
+        message += services.cryptography.blake2sMAC(key: macKey, body)
+        return message + [UInt8](repeating: 0, count: HandshakeOnce.initiationLength - message.count)
+    }
+
+    /// A packet of a session that there is not, or noise.
+    private func garbage(_ random: SeededRandom) -> [UInt8] {
+        let bytes = random.bytes(Int(random.below(UInt64(Self.longestGarbage))) + 1)
+        return random.below(2) == 0 ? bytes : [4, 0, 0, 0] + bytes
     }
 
     private func send(_ datagram: Held) {

@@ -9,9 +9,9 @@ extension ScenarioRun {
         case .pause(let set): for host in hosts(set) { world.pause(host) }
         case .suspend(let set): for host in hosts(set) { world.suspend(host) }
         case .resume(let set): for host in hosts(set) { world.resume(host) }
-        case .slowProcessor(let set, let event, let handshake):
-            for host in hosts(set) { world.setEventCost(host, event) }
-            for node in set.nodes { agents[node].handshakeCost = handshake }
+        case .slowProcessor(let set, let cost):
+            for host in hosts(set) { world.setEventCost(host, cost.perEvent) }
+            for node in set.nodes { agents[node].processorCost = cost }
         case .drift(let set, let drift):
             for host in hosts(set) {
                 world.setClockDrift(host, partsPerBillion: drift)

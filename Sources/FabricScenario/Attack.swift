@@ -25,10 +25,11 @@ public struct PlannedReplay: Sendable, Hashable {
     public var duration: Duration
 }
 
-/// Handshake initiations that anybody can make who knows a node's public key: the first check lets them pass, nothing else.
+/// Datagrams that come to nothing, at a steady pace.
 public struct PlannedFlood: Sendable, Hashable {
     /// The targets, sorted.
     public var to: [Int]
+    public var what: FloodMessages
     /// Between two of them, at each target.
     public var interval: Duration
     public var source: AttackSource
@@ -56,6 +57,15 @@ public struct PlannedImpostor: Sendable, Hashable {
 public enum ReplayedMessages: String, NamedChoice {
     case any, handshakes, data
     public static let noun = "kind of message"
+}
+
+/// What a flood consists of.
+public enum FloodMessages: String, NamedChoice {
+    /// Initiations that anybody can make who knows a node's public key: the first check lets them pass, nothing else.
+    case handshakes
+    /// What anybody can make: noise, and what looks like a packet of a session that there is not.
+    case garbage
+    public static let noun = "kind of flood"
 }
 
 /// The address from which an attacker's datagrams come.

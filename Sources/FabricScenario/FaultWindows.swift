@@ -81,8 +81,7 @@ public struct FaultWindows: Sendable {
         case .kill(let set): [(HostKey.down, set.nodes, true)]
         case .pause(let set), .suspend(let set): [(HostKey.stopped, set.nodes, true)]
         case .resume(let set): [(HostKey.stopped, set.nodes, false)]
-        case .slowProcessor(let set, let event, let handshake):
-            [(HostKey.slow, set.nodes, event > .zero || handshake > .zero)]
+        case .slowProcessor(let set, let cost): [(HostKey.slow, set.nodes, cost != .none)]
         case .disk(let set, let settings): settings.map { (HostKey.disk($0), set.nodes, $0 != $0.mended) }
         case .crashAt, .drift, .bitRot, .database, .backUpControl, .restoreControl, .dnsAnswers, .moveControl: []
         }

@@ -8,8 +8,7 @@ public enum HostFault: Sendable, Hashable {
     case suspend(EndpointSet)
     /// Ends a pause or a sleep.
     case resume(EndpointSet)
-    /// Each event takes so long, and each handshake that a node works on so much longer; zero for a processor as fast as ever.
-    case slowProcessor(EndpointSet, perEvent: Duration, perHandshake: Duration)
+    case slowProcessor(EndpointSet, ProcessorCost)
     /// Both clocks run so much faster than the truth, in parts per billion.
     case drift(EndpointSet, partsPerBillion: Int64)
     /// The disks are from now on as said; what is not named stays.
@@ -146,4 +145,22 @@ public enum CrashBoundary: String, NamedChoice, CustomStringConvertible {
     public func covers(_ passed: CrashBoundary) -> Bool {
         self == passed || self == .any && passed != .transmit && passed != .write
     }
+}
+
+/// What takes a slow processor's time; all zero for one that is as fast as ever.
+public struct ProcessorCost: Sendable, Hashable {
+    /// Each event, before it has its effect.
+    public var perEvent = Duration.zero
+    /// Each handshake that a node works on, besides.
+    public var perHandshake = Duration.zero
+    /// Each packet that a node seals, or opens, or finds forged in opening it, besides.
+    public var perPacket = Duration.zero
+
+    public init(perEvent: Duration = .zero, perHandshake: Duration = .zero, perPacket: Duration = .zero) {
+        self.perEvent = perEvent
+        self.perHandshake = perHandshake
+        self.perPacket = perPacket
+    }
+
+    public static let none = ProcessorCost()
 }

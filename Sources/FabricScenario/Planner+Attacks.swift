@@ -64,7 +64,9 @@ extension Planner {
         emit(
             .attack(
                 .flood(
-                    PlannedFlood(to: to, interval: interval, source: entry.source ?? .own, duration: end - start))),
+                    PlannedFlood(
+                        to: to, what: entry.what ?? .handshakes, interval: interval, source: entry.source ?? .own,
+                        duration: end - start))),
             at: start, step)
         return end
     }
@@ -97,7 +99,9 @@ extension PlanText {
                 + "after: \(Span(replay.after)), source: \(replay.source.rawValue), flip: \(replay.flippedBits), "
                 + "share: \(Ratio(partsPerMillion: replay.share)), for: \(Span(replay.duration))}"
         case .flood(let flood):
-            "flood: {to: \(selector(flood.to)), interval: \(Span(flood.interval)), source: \(flood.source.rawValue), "
+            "flood: {to: \(selector(flood.to)), "
+                + (flood.what == .handshakes ? "" : "what: \(flood.what.rawValue), ")
+                + "interval: \(Span(flood.interval)), source: \(flood.source.rawValue), "
                 + "for: \(Span(flood.duration))}"
         case .captureControl(let capture):
             "capture-control: {nodes: \(selector(capture.nodes)), sends: \(capture.sends.rawValue), "

@@ -69,25 +69,28 @@ extension Planner {
     private mutating func addSlowProcessor(
         _ entry: SlowProcessorEntry, _ step: Located<StepEntry>, _ start: Duration
     ) -> Duration {
-        let cost = entry.perEvent.value.duration
-        let handshake = entry.perHandshake?.value.duration ?? .zero
-        if !(Duration.zero...(.seconds(60))).contains(cost) {
+        let cost = ProcessorCost(
+            perEvent: entry.perEvent.value.duration, perHandshake: entry.perHandshake?.value.duration ?? .zero,
+            perPacket: entry.perPacket?.value.duration ?? .zero)
+        if !(Duration.zero...(.seconds(60))).contains(cost.perEvent) {
             refuse(entry.perEvent, "an event takes from nothing to 60s")
         }
-        if let perHandshake = entry.perHandshake, !(Duration.zero...(.seconds(1))).contains(handshake) {
-            refuse(perHandshake, "a handshake takes from nothing to 1s")
-        }
-        if cost == .zero, handshake == .zero, let duration = entry.duration {
-            refuse(duration, "a processor without a fault has no end of it")
-        }
         let set = endpoints(entry.nodes)
-        if let perHandshake = entry.perHandshake, set.control {
-            refuse(perHandshake, "the control plane has no tunnels: “per-handshake” is for nodes")
+        for (located, key, what) in [
+            (entry.perHandshake, "per-handshake", "a handshake"), (entry.perPacket, "per-packet", "a packet"),
+        ] {
+            guard let located else { continue }
+            if !(Duration.zero...(.seconds(1))).contains(located.value.duration) {
+                refuse(located, "\(what) takes from nothing to 1s")
+            }
+            if set.control { refuse(located, "the control plane has no tunnels: “\(key)” is for nodes") }
+        }
+        if cost == .none, let duration = entry.duration {
+            refuse(duration, "a processor without a fault has no end of it")
         }
         liveCannot("processors are slow", step.position)
         return emit(
-            .slowProcessor(set, perEvent: cost, perHandshake: handshake), until: entry.duration,
-            then: .slowProcessor(set, perEvent: .zero, perHandshake: .zero), step, start)
+            .slowProcessor(set, cost), until: entry.duration, then: .slowProcessor(set, .none), step, start)
     }
 
     private mutating func addDisk(_ entry: DiskEntry, _ step: Located<StepEntry>, _ start: Duration) -> Duration {
@@ -248,9 +251,10 @@ extension PlanText {
         case .pause(let set): return "pause: {nodes: \(selector(set))}"
         case .suspend(let set): return "suspend: {nodes: \(selector(set))}"
         case .resume(let set): return "resume: {nodes: \(selector(set))}"
-        case .slowProcessor(let set, let event, let handshake):
-            return "slow-cpu: {nodes: \(selector(set)), per-event: \(Span(event))"
-                + (handshake > .zero ? ", per-handshake: \(Span(handshake))}" : "}")
+        case .slowProcessor(let set, let cost):
+            return "slow-cpu: {nodes: \(selector(set)), per-event: \(Span(cost.perEvent))"
+                + (cost.perHandshake > .zero ? ", per-handshake: \(Span(cost.perHandshake))" : "")
+                + (cost.perPacket > .zero ? ", per-packet: \(Span(cost.perPacket))}" : "}")
         case .drift(let set, let drift):
             return "clock: {nodes: \(selector(set)), drift: \(ClockDrift(partsPerBillion: drift))}"
         case .disk(let set, let settings):

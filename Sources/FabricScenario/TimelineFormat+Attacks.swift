@@ -28,12 +28,13 @@ struct ReplayEntry: Decodable, Sendable {
 
 struct FloodEntry: Decodable, Sendable {
     var to: Selector
+    var what: FloodMessages?
     var interval: Located<Span>?
     var source: AttackSource?
     var duration: Located<Span>
 
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case to, interval, source
+        case to, what, interval, source
         case duration = "for"
     }
 }

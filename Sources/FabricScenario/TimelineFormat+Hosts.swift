@@ -25,12 +25,14 @@ struct SlowProcessorEntry: Decodable, Sendable {
     var nodes: Selector
     var perEvent: Located<Span>
     var perHandshake: Located<Span>?
+    var perPacket: Located<Span>?
     var duration: Located<Span>?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case nodes
         case perEvent = "per-event"
         case perHandshake = "per-handshake"
+        case perPacket = "per-packet"
         case duration = "for"
     }
 }

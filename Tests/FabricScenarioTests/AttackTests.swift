@@ -12,7 +12,7 @@ import Testing
     @Test(arguments: [
         "- at: 3s\n  replay: { to: hub, for: 5s }",
         "- at: 3s\n  replay: { from: edge, to: [hub, edge-1], what: data, after: 5ms, source: forged, flip: 3, share: 12.5%, for: 5s }",
-        "- at: 3s\n  flood: { to: all, for: 1s }\n- at: 5s\n  flood: { to: hub, interval: 700us, source: forged, for: 2s }",
+        "- at: 3s\n  flood: { to: all, for: 1s }\n- at: 4s\n  flood: { to: edge, what: garbage, for: 1s }\n- at: 5s\n  flood: { to: hub, interval: 700us, source: forged, for: 2s }",
         "- at: 3s\n  capture-control: { nodes: edge, sends: old-snapshot, for: 5s }\n"
             + "- at: 9s\n  capture-control: { nodes: all, sends: stranger, for: 5s }",
         "- at: 5s\n  disable: { nodes: \"edge[2..3]\" }\n- at: 9s\n  enable: { nodes: edge-2 }",
@@ -38,6 +38,7 @@ import Testing
         ("replay: { to: hub, flip: 65, for: 5s }", "0 to 64 bits"),
         ("replay: { to: hub, what: dta, for: 5s }", "did you mean “data”"),
         ("replay: { to: hub, for: 2h }", "past the scenario's end"),
+        ("flood: { to: hub, what: garbag, for: 5s }", "did you mean “garbage”"),
         ("flood: { to: hub, interval: 1us, for: 5s }", "from 10us to 1m"),
         ("flood: { to: all, interval: 10us, for: 20s }", "1000000 messages at most"),
         ("capture-control: { nodes: all, sends: old-snapshots, for: 5s }", "did you mean “old-snapshot”"),

@@ -37,7 +37,7 @@ func expectRoundTrip(_ plan: Plan, _ name: String, _ location: SourceLocation = 
             + "- at: 20s\n  flow: { name: a, from: hub, to: all, rate: 8kbit/s, packet: 100B, for: 1.5s }",
         "- at: 3s\n  stop-control: { for: 5s }\n- at: 4s\n  clock: { nodes: [control, \"edge[2..3]\"], jump: -1m30s }",
         "- at: 3s\n  pause: { nodes: [edge, control], for: 5s }\n- at: 9s\n  suspend: { nodes: hub }\n- at: 20s\n  resume: { nodes: hub }",
-        "- at: 3s\n  slow-cpu: { nodes: \"edge[2..3]\", per-event: 5ms, per-handshake: 2ms, for: 5s }\n- at: 4s\n  clock: { nodes: control, drift: -0.25ppm, for: 1s }",
+        "- at: 3s\n  slow-cpu: { nodes: \"edge[2..3]\", per-event: 5ms, per-handshake: 2ms, per-packet: 30us, for: 5s }\n- at: 4s\n  clock: { nodes: control, drift: -0.25ppm, for: 1s }",
         "- at: 3s\n  disk: { nodes: all, room: 0B, read-errors: 1%, write-errors: 2%, sync-errors: 0.5%, lost-syncs: 3%, torn-writes: 50%, "
             + "bit-rot: 4%, sync-time: 200ms, for: 5s }\n- at: 2s\n  bit-rot: { nodes: hub, file: floors.json, bits: 3 }\n"
             + "- at: 5s\n  bit-rot: { nodes: control }",

@@ -175,6 +175,11 @@ import Testing
             "- at: 5s\n  slow-cpu: { nodes: control, per-event: 0s, per-handshake: 2ms }",
             "the control plane has no tunnels: “per-handshake” is for nodes"
         ),
+        ("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 0s, per-packet: 2s }", "a packet takes from nothing to 1s"),
+        (
+            "- at: 5s\n  slow-cpu: { nodes: control, per-event: 0s, per-packet: 1ms }",
+            "the control plane has no tunnels: “per-packet” is for nodes"
+        ),
         ("- at: 5s\n  disk: { nodes: hub, for: 3s }", "this disk has no fault"),
         ("- at: 5s\n  disk: { nodes: edge-9, room: 0B }", "there is no node “edge-9”; the group “edge” has 4 nodes"),
         ("- at: 5s\n  disk: { nodes: hub, room: 1 }", "1 has no unit"),

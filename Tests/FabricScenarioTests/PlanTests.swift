@@ -92,6 +92,9 @@ import Testing
                     "5s slow-cpu: {nodes: hub, per-event: 0s, per-handshake: 2ms}",
                     "6s slow-cpu: {nodes: hub, per-event: 0s}",
                 ])
+        #expect(
+            try steps("- at: 5s\n  slow-cpu: { nodes: hub, per-event: 0s, per-packet: 30us }")
+                == ["5s slow-cpu: {nodes: hub, per-event: 0s, per-packet: 30us}"])
     }
 
     @Test func `a place is cut off with the control plane when that is there`() throws {

@@ -121,7 +121,7 @@ private func randomWorld(_ seed: UInt64) -> String {
 
     private func hosts(_ fault: HostFault) -> [EndpointSet] {
         switch fault {
-        case .kill(let set), .pause(let set), .suspend(let set), .resume(let set), .slowProcessor(let set, _, _),
+        case .kill(let set), .pause(let set), .suspend(let set), .resume(let set), .slowProcessor(let set, _),
             .drift(let set, _), .disk(let set, _), .bitRot(let set, _, _), .crashAt(let set, _):
             [set]
         case .dnsAnswers(let nodes, _): [EndpointSet(nodes: nodes, control: false)]

@@ -1,4 +1,5 @@
 import FabricCore
+import FabricNode
 import FabricScenario
 import FabricWire
 import Testing
@@ -124,6 +125,24 @@ import Testing
         #expect(calm.verdict.held && attacked.verdict.held)
         // Probes each way every second, in both directions, and keepalives' answers.
         #expect(try #require(attacked.run.attacker).replayed > 20)
+    }
+
+    @Test func `garbage takes nothing of a processor that packets keep busy`() throws {
+        let flow = "  - { at: 8s, flow: { name: f, from: edge-2, to: edge-1, rate: 160kbit/s, packet: 100B, for: 5s } }"
+        let slow = "  - { at: 8s, slow-cpu: { nodes: edge-1, per-event: 0s, per-packet: 10ms, for: 5s } }"
+        let garbage = "  - { at: 8s, flood: { to: edge-1, what: garbage, interval: 5ms, source: forged, for: 5s } }"
+        // A hundred packets a second is what it can do, and two hundred come; its socket keeps some 245 for later.
+        let busy = try run([flow, slow].joined(separator: "\n")).run
+        let counts = busy.services.flows.counts[0]
+        #expect(counts.sent == 1000 && (700...800).contains(counts.delivered), "\(counts)")
+        // As fast as ever it does all.
+        let fast = try run(flow).run.services.flows.counts[0]
+        #expect(fast.sent == fast.delivered)
+        let attacked = try run([flow, garbage].joined(separator: "\n")).run
+        #expect(attacked.services.flows.counts[0] == fast)
+        let counters = try #require(attacked.agents[0].agent?.tunnelCounters)
+        #expect(counters[.unknownReceiverIndex] + counters[.malformedMessage] >= 950)
+        #expect(counters.handshakesOpened < 10)
     }
 
     @Test func `a capture that had nothing to send is told as a trouble`() throws {
