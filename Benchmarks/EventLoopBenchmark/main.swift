@@ -35,7 +35,7 @@ final class Passer: SimulatedHost {
     func boot(_ now: Now) { world.send(from: id, source: source, destination: next, payload) }
     func crashed() {}
     func handle(_ event: HostEvent, now: Now) {
-        if case .datagram(_, _, let bytes) = event {
+        if case .datagram(_, _, let bytes, _) = event {
             world.send(from: id, source: source, destination: next, bytes: bytes)
         }
     }

@@ -130,8 +130,9 @@ final class AgentActor: SimulatedHost {
                 waiting.removeFirst(done.count)
                 services.checks.handledWaiting(done, self, agent, before)
             }
-        case .datagram(let source, _, let bytes):
+        case .datagram(let source, _, let bytes, let ecn):
             guard packets.buffer.assign(bytes) else { return }
+            packets.buffer.ecn = ecn
             let observation = world.journal.map { _ in AgentObservation(agent) }
             let before = HandshakeOnce.isInitiation(bytes) ? agent.tunnelCounters : nil
             let waitingBefore = agent.waitingHandshakes
@@ -304,7 +305,8 @@ final class AgentActor: SimulatedHost {
         if let onKeys { while let text = agent?.nextKeyLogText() { onKeys(self, text) } }
         if let agent { services.checks.sent(UnsafeRawBufferPointer(packets.buffer.bytes), self, agent) }
         world.send(
-            from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes))
+            from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes),
+            ecn: packets.buffer.ecn)
     }
 
     // MARK: Flows

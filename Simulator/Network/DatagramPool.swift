@@ -7,6 +7,7 @@ struct DatagramRecord {
     var from: Int32
     var to: Int32
     var length: Int
+    var ecn = ECN.notECT
     var buffer: UnsafeMutableRawPointer
     var sizeClass: UInt8
 }

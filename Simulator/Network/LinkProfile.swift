@@ -155,6 +155,8 @@ public struct NetworkCounters: Hashable, Sendable {
     public var corrupted: UInt64 = 0
     public var queueDropped: UInt64 = 0
     public var mtuDropped: UInt64 = 0
+    /// Marked with congestion by a line whose queue was filling.
+    public var marked: UInt64 = 0
     /// Lost in bursts; counted apart from `lost`.
     public var burstLost: UInt64 = 0
     /// Larger than the link's black hole lets through.
@@ -182,6 +184,7 @@ public struct NetworkCounters: Hashable, Sendable {
         total.corrupted += part.corrupted
         total.queueDropped += part.queueDropped
         total.mtuDropped += part.mtuDropped
+        total.marked += part.marked
         total.burstLost += part.burstLost
         total.blackHoleDropped += part.blackHoleDropped
         total.natDropped += part.natDropped

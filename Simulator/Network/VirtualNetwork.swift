@@ -13,6 +13,8 @@ public final class VirtualNetwork {
     public static let maximumDatagram = 65_507
     /// How long a host's packet to itself takes.
     static let loopbackDelay: Int64 = 10_000
+    /// What finds more than this part of a line's queue before it is marked with congestion, if its sender speaks ECN.
+    static let markedQueueShare: Int64 = 2
 
     /// What becomes of one packet at its sending.
     struct Passage {
@@ -21,6 +23,8 @@ public final class VirtualNetwork {
         /// World time at which a duplicate arrives; -1 for none.
         var duplicateArrival: Int64
         var corrupted: Bool
+        /// The mark with which it arrives.
+        var ecn = ECN.notECT
 
         static let dropped = Passage(arrival: -1, duplicateArrival: -1, corrupted: false)
     }
@@ -262,14 +266,17 @@ public final class VirtualNetwork {
     // MARK: Packets
 
     /// Sends one IP packet of `wireBytes` from host to host through their link: the one place where faults happen.
-    func pass(from: Int, to: Int, wireBytes: Int, _ transport: TransportProtocol) -> Passage {
+    func pass(
+        from: Int, to: Int, wireBytes: Int, _ transport: TransportProtocol, ecn: ECN = .notECT
+    ) -> Passage {
         let now = world.nowNanoseconds
         let sender = attachments + from
         let link = links + linkIndex(sender.pointee.place, attachments[to].place)
         link.pointee.counters.sent &+= 1
         link.pointee.counters.sentBytes &+= UInt64(wireBytes)
         if from == to {
-            return Passage(arrival: now &+ VirtualNetwork.loopbackDelay, duplicateArrival: -1, corrupted: false)
+            return Passage(
+                arrival: now &+ VirtualNetwork.loopbackDelay, duplicateArrival: -1, corrupted: false, ecn: ecn)
         }
         if isCut(from, to, transport) {
             link.pointee.counters.partitionDropped &+= 1
@@ -284,6 +291,7 @@ public final class VirtualNetwork {
             return .dropped
         }
         var departure = now
+        var ecn = ecn
         if link.pointee.bandwidth > 0 {
             let inner = sender.pointee.place == attachments[to].place
             let busyUntil = inner ? sender.pointee.busyUntil : link.pointee.busyUntil
@@ -292,6 +300,10 @@ public final class VirtualNetwork {
             if backlog > 0, backlog &+ transmission > link.pointee.queueNanoseconds {
                 link.pointee.counters.queueDropped &+= 1
                 return .dropped
+            }
+            if ecn != .notECT, backlog > link.pointee.queueNanoseconds / VirtualNetwork.markedQueueShare, ecn != .ce {
+                ecn = .ce
+                link.pointee.counters.marked &+= 1
             }
             departure = max(now, busyUntil) &+ transmission
             if inner { sender.pointee.busyUntil = departure } else { link.pointee.busyUntil = departure }
@@ -322,7 +334,7 @@ public final class VirtualNetwork {
                 departure &+ link.pointee.delay
                 &+ DelayDistribution.jitter(max(link.pointee.jitter, 1000), link.pointee.shape, random)
         }
-        return Passage(arrival: arrival, duplicateArrival: duplicateArrival, corrupted: corrupted)
+        return Passage(arrival: arrival, duplicateArrival: duplicateArrival, corrupted: corrupted, ecn: ecn)
     }
 
     /// Whether a packet that arrives now is still let through: the host is up and no cut has come between. Counts.
@@ -349,14 +361,15 @@ public final class VirtualNetwork {
     /// The source address must be the host's own, or 0.0.0.0 for its primary one; from another the datagram goes nowhere,
     /// unless the sender is one who forges.
     func send(
-        from: Int, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, isForger: Bool = false
+        from: Int, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, ecn: ECN = .notECT,
+        isForger: Bool = false
     ) {
         var source = source
         if source.address == IPAddress(v4: 0) { source.address = attachments[from].primary }
         let now = world.nowNanoseconds
         world.trace.record(
             .datagramSent, host: Int32(from), at: now,
-            VirtualNetwork.digest(source, destination, bytes.count), bytes: bytes)
+            VirtualNetwork.digest(source, destination, bytes.count, ecn), bytes: bytes)
         tap?(Instant(nanoseconds: now), source, destination, bytes)
         eavesdropper?(from, source, destination, bytes)
         let overhead = destination.address.family == .v4 ? 28 : 48
@@ -377,17 +390,19 @@ public final class VirtualNetwork {
             unlinked.mtuDropped &+= 1
             return
         }
-        let passage = pass(from: from, to: to, wireBytes: bytes.count &+ overhead, .udp)
+        let passage = pass(from: from, to: to, wireBytes: bytes.count &+ overhead, .udp, ecn: ecn)
         if passage.arrival < 0 { return }
-        enqueue(passage.arrival, from, to, source, destination, bytes, corrupted: passage.corrupted)
+        enqueue(passage.arrival, from, to, source, destination, bytes, passage)
         if passage.duplicateArrival >= 0 {
-            enqueue(passage.duplicateArrival, from, to, source, destination, bytes, corrupted: false)
+            var duplicate = passage
+            duplicate.corrupted = false
+            enqueue(passage.duplicateArrival, from, to, source, destination, bytes, duplicate)
         }
     }
 
     private func enqueue(
         _ arrival: Int64, _ from: Int, _ to: Int, _ source: Endpoint, _ destination: Endpoint,
-        _ bytes: UnsafeRawBufferPointer, corrupted: Bool
+        _ bytes: UnsafeRawBufferPointer, _ passage: Passage
     ) {
         guard let slot = pool.take(length: bytes.count) else { return countOverLimit() }
         let record = pool.records + slot
@@ -396,7 +411,8 @@ public final class VirtualNetwork {
         record.pointee.from = Int32(from)
         record.pointee.to = Int32(to)
         if let base = bytes.baseAddress { record.pointee.buffer.copyMemory(from: base, byteCount: bytes.count) }
-        if corrupted, !bytes.isEmpty {
+        record.pointee.ecn = passage.ecn
+        if passage.corrupted, !bytes.isEmpty {
             let random = attachments[from].random
             for _ in 0...random.below(3) {
                 let bit = Int(random.below(UInt64(bytes.count) * 8))
@@ -430,15 +446,16 @@ public final class VirtualNetwork {
         let bytes = UnsafeRawBufferPointer(start: record.buffer, count: record.length)
         world.trace.record(
             .datagramDelivered, host: Int32(to), at: world.nowNanoseconds,
-            VirtualNetwork.digest(record.source, destination, record.length), bytes: bytes)
-        world.tell(to, .datagram(source: record.source, destination: destination, bytes: bytes))
+            VirtualNetwork.digest(record.source, destination, record.length, record.ecn), bytes: bytes)
+        world.tell(to, .datagram(source: record.source, destination: destination, bytes: bytes, ecn: record.ecn))
     }
 
     @inline(__always)
-    static func digest(_ source: Endpoint, _ destination: Endpoint, _ count: Int) -> UInt64 {
+    static func digest(_ source: Endpoint, _ destination: Endpoint, _ count: Int, _ ecn: ECN = .notECT) -> UInt64 {
         var word = source.address.low &* 0x9FB2_1C65_1E98_DF25 ^ source.address.high
         word = (word << 21 | word >> 43) ^ destination.address.low &* 0xD6E8_FEB8_6659_FD93
         word = (word << 17 | word >> 47) &+ destination.address.high
-        return word ^ (UInt64(source.port) << 48 | UInt64(destination.port) << 32 | UInt64(count))
+        return word
+            ^ (UInt64(source.port) << 48 | UInt64(destination.port) << 32 | UInt64(ecn.rawValue) << 28 | UInt64(count))
     }
 }

@@ -32,8 +32,8 @@ public protocol SimulatedHost: AnyObject {
 public enum HostEvent {
     /// The deadline given to `setDeadline` has come; it is used up.
     case wake
-    /// A UDP datagram. The bytes are valid during the call only.
-    case datagram(source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer)
+    /// A UDP datagram, with the mark that it arrived with. The bytes are valid during the call only.
+    case datagram(source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, ecn: ECN)
     case stream(StreamID, StreamEvent)
     /// A `persist` or `removeDurable` ended: durable when `failure` is nil, otherwise unchanged.
     case persisted(operation: UInt64, failure: DiskError?)

@@ -15,7 +15,7 @@ final class HostHold {
     enum Item {
         case wake
         case timer(UInt64)
-        case datagram(source: Endpoint, destination: Endpoint, bytes: [UInt8])
+        case datagram(source: Endpoint, destination: Endpoint, bytes: [UInt8], ecn: ECN)
         case stream(StreamID, StreamEvent)
         case persisted(UInt64, DiskError?)
         /// A durable write whose time came while the process was stopped.
@@ -155,7 +155,7 @@ extension World {
         case .timer(let token): enqueueHeld(host, .timer(token))
         case .stream(let stream, let event): enqueueHeld(host, .stream(stream, event))
         case .persisted(let operation, let failure): enqueueHeld(host, .persisted(operation, failure))
-        case .datagram(let source, let destination, let bytes):
+        case .datagram(let source, let destination, let bytes, let ecn):
             guard let hold = holds[host] else { return }
             let size = bytes.count + World.socketBufferOverhead
             guard hold.datagramBytes + size <= World.socketBufferBytes else {
@@ -164,7 +164,7 @@ extension World {
                 return
             }
             hold.datagramBytes += size
-            enqueueHeld(host, .datagram(source: source, destination: destination, bytes: Array(bytes)))
+            enqueueHeld(host, .datagram(source: source, destination: destination, bytes: Array(bytes), ecn: ecn))
         }
     }
 
@@ -221,9 +221,11 @@ extension World {
         case .diskCompletion(let payload): _ = store(of: HostID(index: host)).complete(slot: payload)
         case .delivery(let stream):
             streams.deliverHeld(stream, atMost: hold.cost > 0 ? 1 : .max)
-        case .datagram(let source, let destination, let bytes):
+        case .datagram(let source, let destination, let bytes, let ecn):
             hold.datagramBytes -= bytes.count + World.socketBufferOverhead
-            bytes.withUnsafeBytes { tell(host, .datagram(source: source, destination: destination, bytes: $0)) }
+            bytes.withUnsafeBytes {
+                tell(host, .datagram(source: source, destination: destination, bytes: $0, ecn: ecn))
+            }
         }
     }
 }

@@ -11,10 +11,10 @@ extension World {
 
     /// Sends a datagram as `send` does, and says in the journal what it was and what became of it.
     func sendWatched(
-        from host: HostID, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer
+        from host: HostID, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, ecn: ECN
     ) {
         guard let journal else {
-            return network.send(from: host.index, source: source, destination: destination, bytes: bytes)
+            return network.send(from: host.index, source: source, destination: destination, bytes: bytes, ecn: ecn)
         }
         let to = network.receiver(.udp, at: destination).map { HostID(index: $0) }
         let before = network.counters
@@ -24,7 +24,7 @@ extension World {
         journal.datagram = (text, to?.index ?? -1)
         journal.causing(journal.current) {
             journal.pushedTimes.removeAll(keepingCapacity: true)
-            network.send(from: host.index, source: source, destination: destination, bytes: bytes)
+            network.send(from: host.index, source: source, destination: destination, bytes: bytes, ecn: ecn)
             let fate = DatagramWords.fate(before, network.counters)
             if journal.pushedTimes.isEmpty {
                 journal.count(.lost)

@@ -371,14 +371,20 @@ public final class World {
 
     /// Sends a UDP datagram; see `VirtualNetwork.send`. A host that is down sends nothing.
     @inline(__always)
-    public func send(from host: HostID, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer) {
+    public func send(
+        from host: HostID, source: Endpoint, destination: Endpoint, bytes: UnsafeRawBufferPointer, ecn: ECN = .notECT
+    ) {
         guard hosts[host.index].running else { return }
-        if journal != nil { return sendWatched(from: host, source: source, destination: destination, bytes: bytes) }
-        network.send(from: host.index, source: source, destination: destination, bytes: bytes)
+        if journal != nil {
+            return sendWatched(from: host, source: source, destination: destination, bytes: bytes, ecn: ecn)
+        }
+        network.send(from: host.index, source: source, destination: destination, bytes: bytes, ecn: ecn)
     }
 
-    public func send(from host: HostID, source: Endpoint, destination: Endpoint, _ bytes: [UInt8]) {
-        bytes.withUnsafeBytes { send(from: host, source: source, destination: destination, bytes: $0) }
+    public func send(
+        from host: HostID, source: Endpoint, destination: Endpoint, _ bytes: [UInt8], ecn: ECN = .notECT
+    ) {
+        bytes.withUnsafeBytes { send(from: host, source: source, destination: destination, bytes: $0, ecn: ecn) }
     }
 
     /// Puts something that a host decided or observed into the trace.

@@ -21,10 +21,10 @@
 #define SO_MEMINFO 55
 #endif
 
-// Room for the one control message that goes with a datagram.
+// Room for the control messages that go with a datagram: its segments' size and its mark.
 typedef union {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
+    char room[2 * CMSG_SPACE(sizeof(int))];
 } control_space;
 
 // Writes `endpoint` as the socket's family wants it; 0 when the family can't carry it.
@@ -75,7 +75,7 @@ int fabric_udp_open(const fabric_endpoint *local, int dual, int buffer_bytes) {
     int domain = local->family == 4 ? AF_INET : AF_INET6;
     int descriptor = socket(domain, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) return -errno;
-    int only = !dual;
+    int only = !dual, on = 1;
     struct sockaddr_storage storage;
     socklen_t length = to_sockaddr(local, local->family, &storage);
     // Smaller buffers than wished for are no failure: the FORCE form needs CAP_NET_ADMIN, the other is clamped.
@@ -83,6 +83,9 @@ int fabric_udp_open(const fabric_endpoint *local, int dual, int buffer_bytes) {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
     if (setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes) < 0)
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &buffer_bytes, sizeof buffer_bytes);
+    // Where marks aren't told, datagrams count as unmarked. A socket of both families is told of each in its own way.
+    if (domain == AF_INET || dual) setsockopt(descriptor, IPPROTO_IP, IP_RECVTOS, &on, sizeof on);
+    if (domain == AF_INET6) setsockopt(descriptor, IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof on);
     if ((domain == AF_INET6 && setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0)
         || bind(descriptor, (struct sockaddr *)&storage, length) < 0) {
         int code = -errno;
@@ -98,6 +101,20 @@ int fabric_udp_local(int descriptor, fabric_endpoint *local) {
     if (getsockname(descriptor, (struct sockaddr *)&storage, &length) < 0) return -errno;
     from_sockaddr(&storage, local);
     return 0;
+}
+
+static void take_control(const struct cmsghdr *control, fabric_datagram *datagram) {
+    int value = 0;
+    if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS) {
+        // One byte, unlike the others.
+        datagram->ecn = *(const uint8_t *)CMSG_DATA(control) & 3;
+        return;
+    }
+    if (control->cmsg_len < CMSG_LEN(sizeof value)) return;
+    memcpy(&value, CMSG_DATA(control), sizeof value);
+    if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS) datagram->ecn = (uint8_t)(value & 3);
+    if (control->cmsg_level == SOL_UDP && control->cmsg_type == UDP_GRO && value > 0)
+        datagram->segment = (uint32_t)value;
 }
 
 int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned count) {
@@ -123,14 +140,39 @@ int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned coun
         datagrams[i].length = messages[i].msg_len;
         datagrams[i].endpoint.truncated = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
         datagrams[i].segment = 0;
-        struct cmsghdr *control = CMSG_FIRSTHDR(&messages[i].msg_hdr);
-        if (control && control->cmsg_level == SOL_UDP && control->cmsg_type == UDP_GRO) {
-            int segment;
-            memcpy(&segment, CMSG_DATA(control), sizeof segment);
-            if (segment > 0) datagrams[i].segment = (uint32_t)segment;
-        }
+        datagrams[i].ecn = 0;
+        struct msghdr *message = &messages[i].msg_hdr;
+        for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control))
+            take_control(control, &datagrams[i]);
     }
     return received;
+}
+
+static void put_control(struct msghdr *message, int level, int type, const void *value, size_t size) {
+    struct cmsghdr *control = (struct cmsghdr *)((char *)message->msg_control + message->msg_controllen);
+    control->cmsg_level = level;
+    control->cmsg_type = type;
+    control->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(control), value, size);
+    message->msg_controllen += CMSG_SPACE(size);
+}
+
+// Most datagrams need none.
+static void put_controls(struct msghdr *message, control_space *space, const fabric_datagram *datagram) {
+    int is_run = datagram->segment > 0 && datagram->segment < datagram->length;
+    if (!is_run && datagram->ecn == 0) return;
+    memset(space, 0, sizeof *space);
+    message->msg_control = space;
+    if (is_run) {
+        uint16_t segment = (uint16_t)datagram->segment;
+        put_control(message, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    }
+    if (datagram->ecn != 0) {
+        int mark = datagram->ecn & 3;
+        // What leaves a socket of both families as IPv4 is marked as IPv4.
+        if (datagram->endpoint.family == 4) put_control(message, IPPROTO_IP, IP_TOS, &mark, sizeof mark);
+        else put_control(message, IPPROTO_IPV6, IPV6_TCLASS, &mark, sizeof mark);
+    }
 }
 
 int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *datagrams, unsigned count) {
@@ -152,16 +194,7 @@ int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *da
         messages[i].msg_hdr.msg_iovlen = 1;
         messages[i].msg_hdr.msg_name = &destinations[i];
         messages[i].msg_hdr.msg_namelen = length;
-        if (datagrams[i].segment > 0 && datagrams[i].segment < datagrams[i].length) {
-            uint16_t segment = (uint16_t)datagrams[i].segment;
-            memset(&controls[i], 0, sizeof controls[i]);
-            controls[i].header.cmsg_level = SOL_UDP;
-            controls[i].header.cmsg_type = UDP_SEGMENT;
-            controls[i].header.cmsg_len = CMSG_LEN(sizeof segment);
-            memcpy(CMSG_DATA(&controls[i].header), &segment, sizeof segment);
-            messages[i].msg_hdr.msg_control = &controls[i];
-            messages[i].msg_hdr.msg_controllen = CMSG_SPACE(sizeof segment);
-        }
+        put_controls(&messages[i].msg_hdr, &controls[i], &datagrams[i]);
     }
     int sent = sendmmsg(descriptor, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? -errno : sent;

@@ -17,6 +17,8 @@ public struct PacketBuffer: ~Copyable {
     public let capacity: Int
     public var start: Int
     public var count: Int
+    /// Of the IP header that is not here: what the datagram in the buffer came with, or is to be sent with.
+    public var ecn = ECN.notECT
     private let ownsMemory: Bool
 
     /// Allocates room for a packet of `packetCapacity` bytes. Drivers do so once, at start-up.
@@ -49,6 +51,7 @@ public struct PacketBuffer: ~Copyable {
     @inlinable public mutating func reset() {
         start = min(PacketBuffer.headroom, capacity)
         count = 0
+        ecn = .notECT
     }
 
     /// The contents, valid while the buffer is borrowed.
@@ -59,6 +62,7 @@ public struct PacketBuffer: ~Copyable {
     /// Where contents of up to `packetCapacity` bytes may be written; set `count` afterwards.
     @inlinable public mutating func writableArea() -> UnsafeMutableRawBufferPointer {
         start = min(PacketBuffer.headroom, capacity)
+        ecn = .notECT
         return UnsafeMutableRawBufferPointer(start: base + start, count: packetCapacity)
     }
 
@@ -67,6 +71,7 @@ public struct PacketBuffer: ~Copyable {
         guard source.count <= packetCapacity else { return false }
         start = min(PacketBuffer.headroom, capacity)
         count = source.count
+        ecn = .notECT
         bytes.copyMemory(from: source)
         return true
     }

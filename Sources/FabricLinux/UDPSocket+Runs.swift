@@ -6,13 +6,14 @@ internal import Glibc
 /// Where runs of datagrams are received: slots of 64 KiB, allocated once. A page of one is touched only when data comes
 /// that far.
 public struct ReceiveSlots: ~Copyable {
-    /// Datagrams of one size but the last, one behind the other, from one sender.
+    /// Datagrams of one size but the last, one behind the other, from one sender and with one mark: the kernel joins no others.
     public struct Run {
         public var start: UnsafeMutableRawPointer
         public var length: Int
         /// Of each datagram but the last.
         public var segmentSize: Int
         public var endpoint: Endpoint
+        public var ecn: ECN
     }
 
     public static let slotBytes = 65_536
@@ -67,7 +68,7 @@ extension UDPSocket {
                 to: ReceiveSlots.Run(
                     start: one.pointee.base, length: one.pointee.length,
                     segmentSize: segment > 0 ? min(segment, one.pointee.length) : one.pointee.length,
-                    endpoint: one.pointee.endpoint.endpoint))
+                    endpoint: one.pointee.endpoint.endpoint, ecn: ECN(trafficClass: one.pointee.ecn)))
             receiveCounters.datagrams += UInt64(segment > 0 ? (one.pointee.length + segment - 1) / segment : 1)
             kept += 1
         }
@@ -93,6 +94,7 @@ extension UDPSocket {
                 outgoing[index].base = run.start
                 outgoing[index].length = run.length
                 outgoing[index].segment = run.count > 1 ? UInt32(run.segmentSize) : 0
+                outgoing[index].ecn = run.ecn.rawValue
                 outgoing[index].endpoint = fabric_endpoint(run.endpoint)
             }
             let result = fabric_udp_send(descriptor, Int32(family.rawValue), outgoing, UInt32(batch))
@@ -124,7 +126,7 @@ extension UDPSocket {
         while offset < run.length {
             let length = min(run.segmentSize, run.length - offset)
             let bytes = UnsafeRawBufferPointer(start: run.start + offset, count: length)
-            let isSent = try send(bytes, to: run.endpoint)
+            let isSent = try send(bytes, to: run.endpoint, ecn: run.ecn)
             if !isSent { lost += 1 }
             offset += length
         }

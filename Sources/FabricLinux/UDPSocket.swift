@@ -84,6 +84,7 @@ public final class UDPSocket {
             let isWhole = incoming[index].endpoint.truncated == 0
             if !isWhole { receiveCounters.truncated += 1 }
             batch[index].count = isWhole ? incoming[index].length : 0
+            batch[index].ecn = ECN(trafficClass: incoming[index].ecn)
             batch.setEndpoint(index, incoming[index].endpoint.endpoint)
         }
         receiveCounters.datagrams += UInt64(result)
@@ -107,12 +108,15 @@ public final class UDPSocket {
         return 0
     }
 
-    /// Sends one datagram. False when the kernel's queue is full or the datagram was refused (counted).
+    /// Sends one datagram, its IP header marked with `ecn`. False when the kernel's queue is full or the datagram was refused (counted).
     @discardableResult
-    public func send(_ bytes: UnsafeRawBufferPointer, to destination: Endpoint) throws(SystemError) -> Bool {
+    public func send(
+        _ bytes: UnsafeRawBufferPointer, to destination: Endpoint, ecn: ECN = .notECT
+    ) throws(SystemError) -> Bool {
         outgoing[0].base = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
         outgoing[0].length = bytes.count
         outgoing[0].segment = 0
+        outgoing[0].ecn = ecn.rawValue
         outgoing[0].endpoint = fabric_endpoint(destination)
         while true {
             let result = fabric_udp_send(descriptor, Int32(family.rawValue), outgoing, 1)
@@ -133,9 +137,10 @@ public final class UDPSocket {
         }
     }
 
+    /// Sends the datagram in the buffer, with its mark.
     @discardableResult
     public func send(_ packet: borrowing PacketBuffer, to destination: Endpoint) throws(SystemError) -> Bool {
-        try send(UnsafeRawBufferPointer(packet.bytes), to: destination)
+        try send(UnsafeRawBufferPointer(packet.bytes), to: destination, ecn: packet.ecn)
     }
 
     /// Not EINVAL: that is what a destination with port 0 gives.

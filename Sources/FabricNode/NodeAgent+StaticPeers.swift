@@ -32,7 +32,9 @@ extension NodeAgent {
                     domain: domain.id,
                     PeerConfiguration(
                         publicKey: peer.publicKey, presharedKey: peer.presharedKey, allowedIPs: peer.allowedIPs,
-                        endpoint: peer.endpoint, persistentKeepalive: peer.persistentKeepalive))
+                        endpoint: peer.endpoint, persistentKeepalive: peer.persistentKeepalive,
+                        // Nobody knows what implementation it is, and some lose a mark.
+                        copiesECN: false))
                 if staticPeers[index].handle == nil { why = "the tunnel does not take it" }
             } else if why != nil, let handle = staticPeers[index].handle {
                 tunnels.removePeer(handle)

@@ -1,7 +1,7 @@
 public import FabricCore
 
 /// Datagrams that stand one behind the other in memory, made into runs that one call hands to the kernel (UDP_SEGMENT): to
-/// one address, all of one size but the last, which may be shorter.
+/// one address, with one mark in their IP headers, all of one size but the last, which may be shorter.
 public struct DatagramRuns: ~Copyable {
     public struct Run {
         public internal(set) var start: UnsafeMutableRawPointer
@@ -10,6 +10,7 @@ public struct DatagramRuns: ~Copyable {
         public internal(set) var segmentSize: Int
         public internal(set) var count: Int
         public internal(set) var endpoint: Endpoint
+        public internal(set) var ecn: ECN
         /// A shorter datagram has ended it.
         var isClosed: Bool
     }
@@ -45,12 +46,15 @@ public struct DatagramRuns: ~Copyable {
 
     /// Adds a datagram; there must be room for another run.
     @inline(__always)
-    public mutating func append(_ start: UnsafeMutableRawPointer, length: Int, to endpoint: Endpoint) {
+    public mutating func append(
+        _ start: UnsafeMutableRawPointer, length: Int, to endpoint: Endpoint, ecn: ECN = .notECT
+    ) {
         if joins, count > 0 {
             let last = runs + (count - 1)
             if !last.pointee.isClosed, last.pointee.start + last.pointee.length == start,
                 length <= last.pointee.segmentSize, last.pointee.count < DatagramRuns.maximumSegments,
-                last.pointee.length + length <= DatagramRuns.maximumBytes, last.pointee.endpoint == endpoint
+                last.pointee.length + length <= DatagramRuns.maximumBytes, last.pointee.ecn == ecn,
+                last.pointee.endpoint == endpoint
             {
                 last.pointee.length += length
                 last.pointee.count += 1
@@ -61,7 +65,8 @@ public struct DatagramRuns: ~Copyable {
         precondition(count < capacity)
         (runs + count).initialize(
             to: Run(
-                start: start, length: length, segmentSize: length, count: 1, endpoint: endpoint, isClosed: false))
+                start: start, length: length, segmentSize: length, count: 1, endpoint: endpoint, ecn: ecn,
+                isClosed: false))
         count += 1
     }
 }

@@ -35,6 +35,8 @@ extension EndpointState {
         _ packet: inout PacketBuffer, _ peer: PeerPointer, _ session: KeyPairPointer, mtu: Int, _ now: Now
     ) {
         let length = packet.count
+        packet.ecn =
+            length > 0 && peer.pointee.copiesECN ? InnerPacket.ecn(UnsafeRawBufferPointer(packet.bytes)) : .notECT
         let isSealed = session.pointee.send.seal(&packet, mtu: mtu)
         precondition(isSealed, "a usable session is not exhausted")
         authenticatedPacketSent(peer, now.monotonic)
@@ -175,6 +177,9 @@ extension EndpointState {
         else { return drop(.malformedInnerPacket) }
         guard domain.pointee.allowedIPs.lookup(address) == Int(entry.peerSlot) || planted(.innerSourceUnchecked) else {
             return drop(.sourceNotAllowed)
+        }
+        guard datagram.ecn == .notECT || InnerPacket.take(datagram.ecn, datagram.bytes) else {
+            return drop(.congestion)
         }
         if !planted(.paddingKept) { datagram.dropLast(datagram.count - length) }
         counters.packetsReceived += 1

@@ -193,6 +193,7 @@ struct EndpointState: ~Copyable {
         peer.pointee.allowedIPs = configuration.allowedIPs
         for prefix in configuration.allowedIPs { domain.pointee.allowedIPs.insert(prefix, peer: peer.pointee.slot) }
         if let endpoint = configuration.endpoint { peer.pointee.endpoint = endpoint }
+        peer.pointee.copiesECN = configuration.copiesECN
         func later(_ a: TAI64N?, _ b: TAI64N?) -> TAI64N? {
             guard let a, let b else { return a ?? b }
             return max(a, b)

@@ -43,6 +43,8 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
     case sessionExpired
     /// The inner source address is not among the sender's allowed IPs.
     case sourceNotAllowed
+    /// The path marked the datagram with congestion, and the packet's sender does not speak ECN (RFC 6040).
+    case congestion
 
     // Queues.
     case transmitQueueFull
@@ -75,6 +77,7 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
         case .replayed: "replayed"
         case .sessionExpired: "session_expired"
         case .sourceNotAllowed: "source_not_allowed"
+        case .congestion: "congestion"
         case .transmitQueueFull: "transmit_queue_full"
         case .eventQueueFull: "event_queue_full"
         case .handshakeQueueFull: "handshake_queue_full"
@@ -103,7 +106,7 @@ public struct TunnelCounters: Equatable, Sendable {
     /// Those of them that came under load, with a valid cookie.
     public internal(set) var handshakesByCookie: UInt64 = 0
 
-    private var drops = InlineArray<26, UInt64>(repeating: 0)
+    private var drops = InlineArray<27, UInt64>(repeating: 0)
 
     public init() {}
 

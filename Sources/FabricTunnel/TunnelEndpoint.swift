@@ -94,7 +94,8 @@ public final class TunnelEndpoint {
 
     // MARK: Packets
 
-    /// Sends the IP packet in the buffer to the peer that its destination belongs to.
+    /// Sends the IP packet in the buffer to the peer that its destination belongs to. The datagram's IP header is to have the
+    /// buffer's `ecn`.
     public func send(domain: DomainHandle, _ packet: inout PacketBuffer, now: Now) -> SendOutcome {
         state.pointee.send(domain, &packet, now)
     }
@@ -107,7 +108,7 @@ public final class TunnelEndpoint {
         return state.pointee.send(handle, &packet, now)
     }
 
-    /// Takes a datagram from the socket. Unless the outcome is `packet`, the contents of the buffer are undefined
+    /// Takes a datagram from the socket, with its IP header's mark in the buffer's `ecn`. Unless the outcome is `packet`, the contents of the buffer are undefined
     /// after.
     public func receive(_ datagram: inout PacketBuffer, from source: Endpoint, now: Now) -> ReceiveOutcome {
         state.pointee.receive(&datagram, from: source, now)

@@ -32,6 +32,16 @@ import Testing
         #expect(runs([(Int, Endpoint)](repeating: (1452, Self.here), count: 50)).map { $0[0] } == [45, 5])
     }
 
+    @Test func `a run has one mark`() {
+        var runs = DatagramRuns(capacity: 3, joins: true)
+        let marks: [ECN] = [.ect0, .ect0, .ce, .ect0]
+        for (index, ecn) in marks.enumerated() {
+            runs.append(Self.memory + 10 * index, length: 10, to: Self.here, ecn: ecn)
+        }
+        let (counts, ecns) = ((0..<3).map { runs[$0].count }, (0..<3).map { runs[$0].ecn })
+        #expect(counts == [2, 1, 1] && ecns == [.ect0, .ce, .ect0])
+    }
+
     @Test func `datagrams with a gap between them are no run`() {
         var runs = DatagramRuns(capacity: 2, joins: true)
         runs.append(Self.memory, length: 10, to: Self.here)

@@ -18,6 +18,8 @@ final class ScriptedHost: SimulatedHost {
     }
 
     var seen: [(now: Now, what: Seen)] = []
+    /// Of the datagrams.
+    var marks: [ECN] = []
     var onBoot: (Now) -> Void = { _ in }
     var onEvent: (Seen, Now) -> Void = { _, _ in }
 
@@ -40,10 +42,11 @@ final class ScriptedHost: SimulatedHost {
     func crashed() { seen.append((Now(monotonic: .zero, wall: WallTime(seconds: 0)), .crashed)) }
 
     func handle(_ event: HostEvent, now: Now) {
+        if case .datagram(_, _, _, let ecn) = event { marks.append(ecn) }
         let what: Seen =
             switch event {
             case .wake: .wake
-            case .datagram(let source, _, let bytes): .datagram(source, Array(bytes))
+            case .datagram(let source, _, let bytes, _): .datagram(source, Array(bytes))
             case .stream(let stream, .opened(let peer)): .opened(stream, peer)
             case .stream(let stream, .accepted(_, _, let peer)): .accepted(stream, peer)
             case .stream(let stream, .received(let bytes)): .received(stream, bytes)

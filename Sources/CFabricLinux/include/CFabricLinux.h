@@ -42,6 +42,7 @@ typedef struct {
     size_t length; // room before a receive, size after it and for a send
     // Bytes of each datagram but the last, where several stand one behind the other (UDP_GRO, UDP_SEGMENT); else 0.
     uint32_t segment;
+    uint8_t ecn; // the low two bits of the IP header's type of service or traffic class
     fabric_endpoint endpoint;
 } fabric_datagram;
 

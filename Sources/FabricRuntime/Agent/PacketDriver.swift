@@ -171,7 +171,7 @@ final class PacketDriver {
             viewing: outgoing + cursor, capacity: Self.headerRoom + count + Self.tailRoom, start: Self.headerRoom,
             count: count)
         guard case .transmit(let endpoint) = agent.send(&packet, domain: interface.domain, now: now) else { return }
-        runs.append(packet.bytes.baseAddress!, length: packet.count, to: endpoint)
+        runs.append(packet.bytes.baseAddress!, length: packet.count, to: endpoint, ecn: packet.ecn)
         cursor += packet.start + packet.count
     }
 
@@ -219,6 +219,7 @@ final class PacketDriver {
         repeat {
             let length = min(run.segmentSize, run.length - offset)
             var datagram = PacketBuffer(viewing: run.start + offset, capacity: length, start: 0, count: length)
+            datagram.ecn = run.ecn
             switch agent.receive(&datagram, from: run.endpoint, now: now) {
             case .deliver(let domain): deliver(datagram, domain)
             case .transmit(let endpoint): transmit(datagram, to: endpoint)

@@ -28,6 +28,7 @@ struct TunnelPeer: ~Copyable {
     /// The number of the newest authentic datagram, which tells where the peer is.
     var newestDatagram: UInt64 = 0
     var persistentKeepalive: Duration?
+    var copiesECN = false
     var timestamps: PeerTimestamps
 
     /// DH of both static keys, computed when first needed.

@@ -48,6 +48,10 @@ final class NodeHost {
     fileprivate(set) var delivered: [(domain: RoutingDomainID, packet: [UInt8])] = []
     /// Every datagram that left, as it was sent.
     fileprivate(set) var sent: [[UInt8]] = []
+    /// Their marks.
+    fileprivate(set) var marks: [ECN] = []
+    /// What the network makes of the mark of a datagram that comes here.
+    var pathMark: (ECN) -> ECN = { $0 }
     /// The bodies of the heartbeats, in order.
     fileprivate(set) var heartbeats: [[UInt8]] = []
 
@@ -248,21 +252,23 @@ extension NodeBench {
     }
 
     private func send(_ host: NodeHost, to endpoint: Endpoint) {
-        let bytes = Array(host.buffer.bytes)
+        let (bytes, ecn) = (Array(host.buffer.bytes), host.buffer.ecn)
         host.steps.append(.datagram(endpoint))
         host.sent.append(bytes)
+        host.marks.append(ecn)
         guard !host.losesDatagrams else { return }
         schedule(after: .milliseconds(5)) { [self] in
             if let target = hosts.first(where: { $0.endpoint == endpoint }) {
-                receive(bytes, target, from: host.endpoint)
+                receive(bytes, target, from: host.endpoint, ecn: target.pathMark(ecn))
             } else {
                 strangers[endpoint]?(bytes, host.endpoint)
             }
         }
     }
 
-    func receive(_ datagram: [UInt8], _ host: NodeHost, from source: Endpoint) {
+    func receive(_ datagram: [UInt8], _ host: NodeHost, from source: Endpoint, ecn: ECN = .notECT) {
         guard host.buffer.assign(datagram) else { return }
+        host.buffer.ecn = ecn
         switch host.agent.receive(&host.buffer, from: source, now: time(of: host)) {
         case .transmit(let endpoint): send(host, to: endpoint)
         case .deliver(let domain): host.delivered.append((domain, Array(host.buffer.bytes)))

@@ -29,6 +29,7 @@ final class TunnelHarness {
         var from: Endpoint
         var to: Endpoint
         var bytes: [UInt8]
+        var ecn: ECN
     }
 
     static let wallStart = WallTime(seconds: 1_800_000_000)
@@ -39,6 +40,8 @@ final class TunnelHarness {
     var mtu = 1500
     /// True loses the datagram.
     var loses: (Datagram) -> Bool = { _ in false }
+    /// What the network makes of a datagram's mark.
+    var marks: (ECN) -> ECN = { $0 }
     /// Every datagram that was sent, in order, lost ones too.
     var sent: [Datagram] = []
     private(set) var nodes: [Node] = []
@@ -72,8 +75,11 @@ final class TunnelHarness {
 
     /// Gives a node a datagram now, as if the network had delivered it.
     @discardableResult
-    func deliver(_ bytes: [UInt8], to node: Node, from source: Endpoint) -> ReceiveOutcome {
+    func deliver(
+        _ bytes: [UInt8], to node: Node, from source: Endpoint, ecn: ECN = .notECT
+    ) -> ReceiveOutcome {
         precondition(buffer.assign(bytes))
+        buffer.ecn = ecn
         let outcome = node.tunnels.receive(&buffer, from: source, now: time(node))
         node.outcomes.append(outcome)
         if case .packet(let domain, let peer) = outcome { node.delivered.append((domain, peer, Array(buffer.bytes))) }
@@ -89,7 +95,8 @@ final class TunnelHarness {
     private func transmit(_ bytes: [UInt8], from node: Node, to: Endpoint) {
         sequence += 1
         let datagram = Datagram(
-            arrivesAt: now + latency, sequence: sequence, from: node.address, to: to, bytes: bytes)
+            arrivesAt: now + latency, sequence: sequence, from: node.address, to: to, bytes: bytes,
+            ecn: buffer.ecn)
         sent.append(datagram)
         // 28 bytes of IPv4 and UDP.
         if bytes.count + 28 <= mtu, !loses(datagram) { inFlight.append(datagram) }
@@ -114,7 +121,7 @@ final class TunnelHarness {
             } else if let arrival {
                 let datagram = inFlight.remove(at: arrival)
                 if let node = nodes.first(where: { $0.address == datagram.to }) {
-                    deliver(datagram.bytes, to: node, from: datagram.from)
+                    deliver(datagram.bytes, to: node, from: datagram.from, ecn: marks(datagram.ecn))
                 }
             }
         }
