@@ -129,7 +129,9 @@ let package = Package(
             library("FabricMesh", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel"]),
             library("FabricControl", ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
             library("FabricOperator", ["FabricCore", "FabricDocument", "FabricWire"]),
-            library("FabricNode", ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
+            library(
+                "FabricNode",
+                ["FabricCore", "FabricDocument", "FabricPacket", "FabricWire", "FabricTunnel", "FabricMesh"]),
             library(
                 "FabricScenario",
                 ["FabricCore", "FabricDocument", .product(name: "Yams", package: "Yams")]),

@@ -8,7 +8,8 @@ import time
 
 
 def serve(address, port):
-    with socket.create_server((address, port)) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family) as listener:
         print("ready", flush=True)
         connection, _ = listener.accept()
         with connection:

@@ -185,6 +185,11 @@ final class AgentActor: SimulatedHost {
             if let journal = world.journal { observation?.tellTransmitting(agent, journal) }
             transmit(to: endpoint)
         }
+        while let question = agent.nextPathQuestion() {
+            if let bytes = world.network.pathMTU(from: host, to: question.endpoint) {
+                agent.handle(.pathMTU(question, bytes), now: now, into: &actions)
+            }
+        }
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)
@@ -307,6 +312,14 @@ final class AgentActor: SimulatedHost {
         world.send(
             from: host, source: endpoint, destination: destination, bytes: UnsafeRawBufferPointer(packets.buffer.bytes),
             ecn: packets.buffer.ecn)
+        // Every line takes this much.
+        guard packets.buffer.count > 576 - VirtualNetwork.overhead(destination) else { return }
+        if let agent, let mtu = world.network.pathMTU(from: host, to: destination),
+            packets.buffer.count + VirtualNetwork.overhead(destination) > mtu
+        {
+            // A router has said so, or the line itself.
+            agent.datagramsTooLarge(for: destination, now: world.now(of: host))
+        }
     }
 
     // MARK: Flows

@@ -263,6 +263,15 @@ public final class VirtualNetwork {
         from == to ? 65_535 : links[linkIndex(attachments[from].place, attachments[to].place)].mtu
     }
 
+    /// What IP and UDP put before a datagram.
+    @inline(__always)
+    static func overhead(_ destination: Endpoint) -> Int { destination.address.family == .v4 ? 28 : 48 }
+
+    /// What a host may know of the way to an endpoint: the MTU of the line. Nil when nobody is there. A black hole tells nobody.
+    func pathMTU(from host: HostID, to destination: Endpoint) -> Int? {
+        receiver(.udp, at: destination).map { mtu(host.index, $0) }
+    }
+
     // MARK: Packets
 
     /// Sends one IP packet of `wireBytes` from host to host through their link: the one place where faults happen.
@@ -372,7 +381,7 @@ public final class VirtualNetwork {
             VirtualNetwork.digest(source, destination, bytes.count, ecn), bytes: bytes)
         tap?(Instant(nanoseconds: now), source, destination, bytes)
         eavesdropper?(from, source, destination, bytes)
-        let overhead = destination.address.family == .v4 ? 28 : 48
+        let overhead = VirtualNetwork.overhead(destination)
         guard isForger || owns(from, source.address), source.address.family == destination.address.family else {
             return countUnroutable()
         }
@@ -429,7 +438,7 @@ public final class VirtualNetwork {
         defer { pool.release(slot) }
         var to = Int(record.to)
         var destination = record.destination
-        let overhead = destination.address.family == .v4 ? 28 : 48
+        let overhead = VirtualNetwork.overhead(destination)
         if translation != nil || hostsHaveMoved, !owns(to, destination.address) {
             // It has come to a translator, or to an address that has moved on.
             guard translation != nil, translation!.owners[destination.address] != nil else { return countUnroutable() }

@@ -200,6 +200,31 @@ int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *da
     return sent < 0 ? -errno : sent;
 }
 
+int fabric_udp_path_mtu(const fabric_endpoint *local, const fabric_endpoint *remote) {
+    static const uint8_t any[16];
+    int is_v4 = remote->family == 4;
+    int descriptor = socket(is_v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    int mtu = 0, result = 0;
+    struct sockaddr_storage address;
+    socklen_t length;
+    if (local->family == remote->family && memcmp(local->address, any, is_v4 ? 4 : 16) != 0) {
+        fabric_endpoint source = *local;
+        source.port = 0;
+        length = to_sockaddr(&source, source.family, &address);
+        if (bind(descriptor, (struct sockaddr *)&address, length) < 0) result = -errno;
+    }
+    length = to_sockaddr(remote, remote->family, &address);
+    socklen_t size = sizeof mtu;
+    // Connecting sends nothing: it looks up the route, with what routers have told of it.
+    if (result == 0
+        && (connect(descriptor, (struct sockaddr *)&address, length) < 0
+            || getsockopt(descriptor, is_v4 ? IPPROTO_IP : IPPROTO_IPV6, is_v4 ? IP_MTU : IPV6_MTU, &mtu, &size) < 0))
+        result = -errno;
+    close(descriptor);
+    return result < 0 ? result : mtu;
+}
+
 int64_t fabric_udp_drops(int descriptor) {
     // The last of the values of <linux/sock_diag.h>, SK_MEMINFO_VARS of them.
     uint32_t values[9] = {0};

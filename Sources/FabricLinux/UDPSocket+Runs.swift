@@ -83,14 +83,17 @@ extension UDPSocket {
         var next = 0
         var lost = 0
         while next < runs.count {
-            guard canSegment else {
+            guard canSegment, !isFragmented(runs[next]) else {
                 lost += try sendSingly(runs[next])
                 next += 1
                 continue
             }
-            let batch = min(runs.count - next, DatagramBatch.maximumCapacity)
-            for index in 0..<batch {
+            var batch = 0
+            while batch < min(runs.count - next, DatagramBatch.maximumCapacity) {
+                let index = batch
                 let run = runs[next + index]
+                if index > 0, run.endpoint == fragmented?.endpoint { break }
+                batch += 1
                 outgoing[index].base = run.start
                 outgoing[index].length = run.length
                 outgoing[index].segment = run.count > 1 ? UInt32(run.segmentSize) : 0
@@ -110,6 +113,7 @@ extension UDPSocket {
                 // The refusal concerns the first run. EIO: the device can't complete checksums, so no run will do. Others may
                 // be too large for the path, where single datagrams are fragmented.
                 if result == -EIO { canSegment = false }
+                if result == -EMSGSIZE || result == -EINVAL, runs[next].count > 1 { noteRefusal(of: runs[next]) }
                 if UDPSocket.isFatal(-result) {
                     throw SystemError("send from UDP \(localEndpoint)", code: -result)
                 }
@@ -118,6 +122,23 @@ extension UDPSocket {
             }
         }
         return lost
+    }
+
+    /// Runs are tried anew after so many: paths change.
+    static let fragmentedRuns = 1024
+
+    private func noteRefusal(of run: DatagramRuns.Run) {
+        sizeRefusal = run.endpoint
+        fragmented = (run.endpoint, run.segmentSize, UDPSocket.fragmentedRuns)
+    }
+
+    /// Whether a run's datagrams are as large as those that the kernel refused in one call.
+    private func isFragmented(_ run: DatagramRuns.Run) -> Bool {
+        guard let known = fragmented, known.endpoint == run.endpoint, run.count > 1,
+            run.segmentSize >= known.segmentSize
+        else { return false }
+        fragmented = known.runsLeft > 1 ? (known.endpoint, known.segmentSize, known.runsLeft - 1) : nil
+        return true
     }
 
     private func sendSingly(_ run: DatagramRuns.Run) throws(SystemError) -> Int {

@@ -39,6 +39,10 @@ public final class UDPSocket {
     public let descriptor: Int32
     /// Whether the kernel splits runs of datagrams (UDP_SEGMENT). False also once a device has refused one.
     public internal(set) var canSegment: Bool
+    /// Where a run was last refused because the path does not take its datagrams whole; taken by who looks.
+    public internal(set) var sizeRefusal: Endpoint?
+    /// Runs like it are not tried for a while: each of their datagrams leaves by itself, and is fragmented on its way.
+    var fragmented: (endpoint: Endpoint, segmentSize: Int, runsLeft: Int)?
     let family: IPAddress.Family
     // One array per direction, so that a receiving and a sending thread do not meet.
     let incoming: UnsafeMutablePointer<fabric_datagram>
@@ -66,6 +70,20 @@ public final class UDPSocket {
     /// Datagrams that the kernel threw away since the socket was made: its queue was full, or a checksum wrong. 0 where the
     /// kernel does not tell.
     public var kernelDrops: UInt64 { UInt64(max(0, fabric_udp_drops(descriptor))) }
+
+    /// The largest IP packet that the kernel knows to pass on the way to an endpoint: from its routes, and from what routers have
+    /// told of datagrams that were too large. Nil when there is no way. Asked in the socket's own network namespace.
+    public func pathMTU(to endpoint: Endpoint) -> Int? {
+        var (local, remote) = (fabric_endpoint(localEndpoint), fabric_endpoint(endpoint))
+        let mtu = fabric_udp_path_mtu(&local, &remote)
+        return mtu > 0 ? Int(mtu) : nil
+    }
+
+    /// Gives where a run was refused since the last call.
+    public func takeSizeRefusal() -> Endpoint? {
+        defer { sizeRefusal = nil }
+        return sizeRefusal
+    }
 
     /// Fills `batch` with what has arrived and returns the number of entries in use; 0 when there is nothing.
     ///

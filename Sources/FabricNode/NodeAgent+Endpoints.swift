@@ -66,6 +66,7 @@ extension NodeAgent {
                 endpoints, current: current, isUp: peers[index].health.isUp(at: now.monotonic), now: now.monotonic)
             {
                 tunnels.setEndpoint(peers[index].handle, endpoint)
+                askForPath(of: peers[index].handle)
             }
         }
     }
@@ -79,5 +80,6 @@ extension NodeAgent {
             let endpoint = peers[index].endpoints.failed(current, now: now.monotonic)
         else { return }
         tunnels.setEndpoint(peers[index].handle, endpoint)
+        askForPath(of: peers[index].handle)
     }
 }

@@ -15,11 +15,14 @@ public enum PacketOutcome: Hashable, Sendable {
 
 /// The packet lane: borrowed buffers in, small enums out, no allocation.
 extension NodeAgent {
-    /// An IP packet that the interface of `domain` gave.
+    /// An IP packet that the interface of `domain` gave. What is delivered then is the answer that it is too large.
     public func send(_ packet: inout PacketBuffer, domain: RoutingDomainID, now: Now) -> PacketOutcome {
         guard tunnelsReady, domainIndex(domain) != nil else {
             counters.dropsNoDomain += 1
             return .done
+        }
+        if configuration.clampsSegments, let to = destinationAddress(UnsafeRawBufferPointer(packet.bytes)) {
+            clampSegments(packet, largest: tunnels.largestPacket(domain: domain, to: to))
         }
         counters.packetsSent += 1
         return transmit(&packet, domain, now)
@@ -50,6 +53,7 @@ extension NodeAgent {
             counters.dropsNotOurs += 1
             return .done
         }
+        if configuration.clampsSegments { clampSegments(datagram, largest: tunnels.largestPacket(to: handle)) }
         counters.packetsDelivered += 1
         return .deliver(domain)
     }
@@ -81,9 +85,13 @@ extension NodeAgent {
     }
 
     private func transmit(_ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now) -> PacketOutcome {
-        if case .transmit(let endpoint) = tunnels.send(domain: domain, &packet, now: now) { return .transmit(endpoint) }
-        raiseFloorsForHeld(now)
-        return .done
+        switch tunnels.send(domain: domain, &packet, now: now) {
+        case .transmit(let endpoint): return .transmit(endpoint)
+        case .tooBig(let largest): return answerTooBig(&packet, largest: largest, domain, now)
+        case .staged, .dropped:
+            raiseFloorsForHeld(now)
+            return .done
+        }
     }
 
     private func receiveFabricMessage(

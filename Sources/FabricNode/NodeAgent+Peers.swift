@@ -58,13 +58,10 @@ private struct ProbeTurns {
 
 /// Snapshots and peer records become tunnels.
 extension NodeAgent {
-    /// WireGuard's usual inner MTU over an underlay of 1500 bytes, less the relay prefix's 8, to a multiple of 4.
-    static var interfaceMTU: Int { 1412 }
-
     func openDomains(_ actions: inout [NodeAction]) {
         guard let membership, let identity else { return }
         for key in identity.tunnelKeys where !domains.contains(where: { $0.id == key.domain }) {
-            tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes, mtu: Self.interfaceMTU)
+            tunnels.addDomain(id: key.domain, privateKey: key.privateKey.bytes, mtu: configuration.interfaceMTU)
             domains.append(DomainState(id: key.domain, overlay: overlay(of: membership.node, in: key.domain)))
         }
         reserveNetworks()
@@ -86,7 +83,7 @@ extension NodeAgent {
         InterfaceConfiguration(
             domain: domain.id, address: IPPrefix(host: domain.overlay.overlayHost), addresses: staticAddresses(domain),
             routes: (peers.filter { $0.domain == domain.id }.map(\.overlay) + staticRoutes(domain)).sorted(),
-            mtu: Self.interfaceMTU)
+            mtu: configuration.interfaceMTU)
     }
 
     /// What failed is asked for again, less and less often: a device may be busy, a module may not be loaded yet.
@@ -298,7 +295,12 @@ extension NodeAgent {
 
     /// After calls of the tunnels that may have begun a handshake.
     func tunnelsUsed(_ now: Now) {
-        while tunnels.nextEvent() != nil {}
+        while let event = tunnels.nextEvent() {
+            switch event {
+            case .sessionEstablished(let peer, _), .endpointChanged(let peer, _): askForPath(of: peer)
+            case .handshakeGaveUp, .keysZeroed: break
+            }
+        }
         raiseFloorsForHeld(now)
     }
 }

@@ -8,7 +8,7 @@ internal import FabricWire
 /// carries packets between its interfaces and its tunnels.
 ///
 /// Control lane: the `Component` contract. Packet lane: `send`, `receive`, `nextTransmit` (NodeAgent+Packets.swift).
-/// After either, the host drains `nextTransmit`, performs the actions, and asks for `nextDeadline`.
+/// After either, the host drains `nextTransmit` and `nextPathQuestion`, performs the actions, and asks for `nextDeadline`.
 public final class NodeAgent: Component {
     public let configuration: NodeConfiguration
     let cryptography: any Cryptography
@@ -86,6 +86,10 @@ public final class NodeAgent: Component {
     /// when there is no peer.
     var earliestProbe: Instant?
     var probeCursor: Int?
+    // What paths take; see NodeAgent+PathMTU.swift.
+    var pathQuestions: [PeerHandle] = []
+    var refusalHeardAt: Instant?
+    var messageBudget = MessageBudget()
     /// Peers that a person configured; see NodeAgent+StaticPeers.swift.
     var staticPeers: [StaticPeer]
     /// Told already.
@@ -136,6 +140,7 @@ public final class NodeAgent: Component {
         case .interfaceConfigured(let domain): noteInterface(of: domain, failure: nil, now, &actions)
         case .interfaceFailed(let domain, let why): noteInterface(of: domain, failure: why, now, &actions)
         case .interfaceObserved(let domain, let state): judgeInterface(of: domain, state, now, &actions)
+        case .pathMTU(let question, let bytes): tunnels.setPathMTU(question.peer, at: question.endpoint, bytes)
         }
     }
 
@@ -227,5 +232,7 @@ public struct NodeCounters: Hashable, Sendable {
     public var dropsNoDomain: UInt64 = 0
     /// Datagrams that came before the tunnels were up.
     public var dropsNotReady: UInt64 = 0
+    /// Senders that were told that a packet is larger than what its path takes.
+    public var tooBigTold: UInt64 = 0
     public var requestsFailed: UInt64 = 0
 }

@@ -17,9 +17,19 @@ public struct NodeConfiguration: Sendable {
     /// Peers that a person configured on this host; checked by `StaticPeers.check`. They come and go with the configuration
     /// alone: no snapshot brings them, and none takes them away.
     public var staticPeers: [StaticPeers] = []
+    /// Of the interfaces of all domains.
+    public var interfaceMTU = NodeConfiguration.defaultInterfaceMTU
+    /// Whether TCP connections through the tunnels are told when they open how long segments may be, by the option in their
+    /// packets: for hosts beyond this one that never hear of Packet Too Big.
+    public var clampsSegments = false
     /// The control plane's name and port, when it is known by name: then requests wait for `useControl`. Nil when the host
     /// knows its address.
     public var controlName: NamedServer?
+
+    /// WireGuard's usual MTU over an underlay of 1500 bytes, less the relay prefix's 8, to a multiple of 4.
+    public static let defaultInterfaceMTU = 1412
+    /// From what every link that carries IPv6 takes to what an underlay of 9000 bytes does.
+    public static let interfaceMTUs = 1280...8912
 
     public init(
         name: String, joinToken: JoinToken?, domains: [RoutingDomainID], facts: NodeFacts, capabilities: [String],
@@ -60,6 +70,8 @@ public enum NodeEvent: Sendable {
     case interfaceFailed(RoutingDomainID, String)
     /// The interface of the domain was looked at, since something about it has changed.
     case interfaceObserved(RoutingDomainID, InterfaceState)
+    /// The path that was asked for takes underlay packets of so many bytes, as far as the kernel knows.
+    case pathMTU(PathQuestion, Int)
     /// A resolver's answer, with one address or more. Nothing proves it.
     case resolved(ResolutionNumber, ResolvedAddresses)
     case resolutionFailed(ResolutionNumber, ResolutionFailure)

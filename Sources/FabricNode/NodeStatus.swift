@@ -35,18 +35,21 @@ public struct NodeStatus: Hashable, Sendable, Codable {
         public var offloads: [String]
         public var superPacketsRead: UInt64
         public var superPacketsWritten: UInt64
+        /// Senders on this host that were told that a packet is larger than what its path takes (ICMP).
+        public var tooBigTold: UInt64
         /// The reasons that occurred.
         public var drops: [Drop]
 
         public init(
             cipher: String, measured: [Cipher], offloads: [String], superPacketsRead: UInt64,
-            superPacketsWritten: UInt64, drops: [Drop]
+            superPacketsWritten: UInt64, tooBigTold: UInt64, drops: [Drop]
         ) {
             self.cipher = cipher
             self.measured = measured
             self.offloads = offloads
             self.superPacketsRead = superPacketsRead
             self.superPacketsWritten = superPacketsWritten
+            self.tooBigTold = tooBigTold
             self.drops = drops
         }
     }

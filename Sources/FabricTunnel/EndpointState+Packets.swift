@@ -21,11 +21,19 @@ extension EndpointState {
             return drop(.noRoute)
         }
         guard let endpoint = peer.pointee.endpoint else { return drop(.noEndpoint) }
+        if packet.count > peer.pointee.largestPacket,
+            let largest = InnerPacket.refusal(
+                UnsafeRawBufferPointer(packet.bytes), largest: peer.pointee.largestPacket)
+        {
+            counters[.tooBig] += 1
+            return .tooBig(largest: largest)
+        }
         guard peer.pointee.staged.isEmpty, let session = usableSession(peer, now.monotonic) else {
             return stage(packet, for: peer, now)
         }
-        guard SendHalf.hasRoom(packet, mtu: domain.pointee.mtu) else { return drop(.noRoom) }
-        transmit(&packet, peer, session, mtu: domain.pointee.mtu, now)
+        let mtu = peer.pointee.paddingLimit(packet.count, mtu: domain.pointee.mtu)
+        guard SendHalf.hasRoom(packet, mtu: mtu) else { return drop(.noRoom) }
+        transmit(&packet, peer, session, mtu: mtu, now)
         return .transmit(endpoint)
     }
 
@@ -115,7 +123,8 @@ extension EndpointState {
                 counters[.noRoom] += 1
                 continue
             }
-            transmit(&buffer, peer, session, mtu: domain.pointee.mtu, lastNow)
+            let mtu = peer.pointee.paddingLimit(buffer.count, mtu: domain.pointee.mtu)
+            transmit(&buffer, peer, session, mtu: mtu, lastNow)
             return endpoint
         }
         return nil
@@ -196,7 +205,7 @@ extension EndpointState {
         guard datagramNumber >= peer.pointee.newestDatagram else { return }
         peer.pointee.newestDatagram = datagramNumber
         guard peer.pointee.endpoint != source, !planted(.roamingIgnored) else { return }
-        peer.pointee.endpoint = source
+        peer.pointee.move(to: source)
         note(.endpointChanged(peer.pointee.handle, source))
     }
 }

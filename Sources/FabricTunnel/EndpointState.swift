@@ -192,7 +192,7 @@ struct EndpointState: ~Copyable {
         }
         peer.pointee.allowedIPs = configuration.allowedIPs
         for prefix in configuration.allowedIPs { domain.pointee.allowedIPs.insert(prefix, peer: peer.pointee.slot) }
-        if let endpoint = configuration.endpoint { peer.pointee.endpoint = endpoint }
+        if let endpoint = configuration.endpoint { peer.pointee.move(to: endpoint) }
         peer.pointee.copiesECN = configuration.copiesECN
         func later(_ a: TAI64N?, _ b: TAI64N?) -> TAI64N? {
             guard let a, let b else { return a ?? b }
@@ -231,7 +231,17 @@ struct EndpointState: ~Copyable {
     }
 
     mutating func setEndpoint(_ handle: PeerHandle, _ endpoint: Endpoint) {
-        resolve(handle)?.pointee.endpoint = endpoint
+        resolve(handle)?.pointee.move(to: endpoint)
+    }
+
+    mutating func setPathMTU(_ handle: PeerHandle, _ endpoint: Endpoint, _ bytes: Int) {
+        guard let peer = resolve(handle), peer.pointee.endpoint == endpoint else { return }
+        peer.pointee.limit(toPathMTU: bytes)
+    }
+
+    func largestPacket(_ id: RoutingDomainID, to destination: IPAddress) -> Int? {
+        guard let slot = domainPointer(id)?.1.pointee.allowedIPs.lookup(destination) else { return nil }
+        return peers[slot]?.pointee.largestPacket
     }
 
     func peerStatus(_ handle: PeerHandle) -> PeerStatus? {

@@ -12,6 +12,8 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
     case stagedOverflow
     /// The handshake that it waited for was given up, or its peer was removed.
     case stagedExpired
+    /// Larger than what the path to the peer takes, and not to be fragmented.
+    case tooBig
 
     // Both ways.
     /// Not an IP packet, or one that claims to be longer than it is.
@@ -60,6 +62,7 @@ public enum DropReason: UInt8, CaseIterable, Hashable, Sendable, CustomStringCon
         case .noRoom: "no_room"
         case .stagedOverflow: "staged_overflow"
         case .stagedExpired: "staged_expired"
+        case .tooBig: "too_big"
         case .malformedInnerPacket: "malformed_inner_packet"
         case .malformedMessage: "malformed_message"
         case .unanswerable: "unanswerable"
@@ -106,7 +109,7 @@ public struct TunnelCounters: Equatable, Sendable {
     /// Those of them that came under load, with a valid cookie.
     public internal(set) var handshakesByCookie: UInt64 = 0
 
-    private var drops = InlineArray<27, UInt64>(repeating: 0)
+    private var drops = InlineArray<28, UInt64>(repeating: 0)
 
     public init() {}
 

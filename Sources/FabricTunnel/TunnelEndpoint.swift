@@ -64,6 +64,20 @@ public final class TunnelEndpoint {
     /// Sends to a new address from now on; the session stays. No event tells of it.
     public func setEndpoint(_ peer: PeerHandle, _ endpoint: Endpoint) { state.pointee.setEndpoint(peer, endpoint) }
 
+    /// The path to this endpoint takes underlay packets of so many bytes, with their IP header. Larger packets to the peer that may
+    /// not be fragmented are refused, until it moves elsewhere. Nothing happens when it is elsewhere already.
+    public func setPathMTU(_ peer: PeerHandle, at endpoint: Endpoint, _ bytes: Int) {
+        state.pointee.setPathMTU(peer, endpoint, bytes)
+    }
+
+    /// The largest IP packet that fits a datagram to a peer, as far as known; nil for a removed peer.
+    public func largestPacket(to peer: PeerHandle) -> Int? { state.pointee.resolve(peer)?.pointee.largestPacket }
+
+    /// The same of the peer that a destination belongs to.
+    public func largestPacket(domain: RoutingDomainID, to destination: IPAddress) -> Int? {
+        state.pointee.largestPacket(domain, to: destination)
+    }
+
     /// Starts a handshake without a packet, unless one was sent within 5 s.
     public func startHandshake(_ peer: PeerHandle, now: Now) { state.pointee.startHandshake(peer, now) }
 

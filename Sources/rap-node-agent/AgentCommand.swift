@@ -40,6 +40,15 @@ struct AgentCommand: ParsableCommand {
         @Option(
             help: "“none” moves single packets, without the kernel's segmentation offloads; “auto” uses what there is.")
         var offloads = "auto"
+        @Option(
+            help: ArgumentHelp(
+                "The interfaces' MTU, 1280 to 8912.",
+                discussion: "Paths that take less are found; senders are told by Packet Too Big."))
+        var mtu = NodeConfiguration.defaultInterfaceMTU
+        @Flag(
+            name: .customLong("clamp-mss"),
+            help: "Lower the segment size in packets that open TCP connections to what their path takes.")
+        var clampMSS = false
         @Option(help: "Seconds between echo probes of each peer, 0.2 to 60.") var probeInterval = 2.0
         @Option(
             help: ArgumentHelp(
@@ -57,6 +66,9 @@ struct AgentCommand: ParsableCommand {
         func validate() throws {
             guard offloads == "auto" || offloads == "none" else {
                 throw ValidationError("--offloads: “\(offloads)” is not auto or none")
+            }
+            guard NodeConfiguration.interfaceMTUs.contains(mtu) else {
+                throw ValidationError("--mtu is \(mtu); it must be between 1280 and 8912")
             }
             guard (0.2...60).contains(probeInterval) else {
                 throw ValidationError("--probe-interval is \(probeInterval); it must be between 0.2 and 60 seconds")
@@ -77,6 +89,8 @@ struct AgentCommand: ParsableCommand {
             }
             node.staticPeers = try StaticPeerFiles.read(
                 staticPeers, domains: node.domains, underlay: try (address.map { [$0] } ?? []) + advertised())
+            node.interfaceMTU = mtu
+            node.clampsSegments = clampMSS
             var settings = AgentHostSettings(
                 node: node, stateDirectory: state, control: address,
                 listen: try converted(listen, "--listen", "an address and port, such as 0.0.0.0:51820"),

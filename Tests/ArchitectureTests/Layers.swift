@@ -43,7 +43,8 @@ enum Layers {
         Layer("FabricControl", .deciding, ["FabricCore", "FabricDocument", "FabricWire", "FabricPolicy"]),
         Layer("FabricOperator", .deciding, ["FabricCore", "FabricDocument", "FabricWire"]),
         Layer(
-            "FabricNode", .deciding, ["FabricCore", "FabricDocument", "FabricWire", "FabricTunnel", "FabricMesh"]),
+            "FabricNode", .deciding,
+            ["FabricCore", "FabricDocument", "FabricPacket", "FabricWire", "FabricTunnel", "FabricMesh"]),
         Layer("FabricScenario", .deciding, ["FabricCore", "FabricDocument"], modules: ["Yams"]),
 
         Layer(

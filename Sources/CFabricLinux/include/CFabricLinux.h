@@ -55,6 +55,9 @@ int fabric_udp_local(int descriptor, fabric_endpoint *local);
 int fabric_udp_receive(int descriptor, fabric_datagram *datagrams, unsigned count);
 int fabric_udp_send(int descriptor, int socket_family, const fabric_datagram *datagrams, unsigned count);
 
+// The largest IP packet that the kernel knows to pass from `local` (any, when its address is zero) to an endpoint.
+int fabric_udp_path_mtu(const fabric_endpoint *local, const fabric_endpoint *remote);
+
 // Datagrams that the kernel dropped on their way to the socket, since Linux 4.12.
 int64_t fabric_udp_drops(int descriptor);
 

@@ -130,7 +130,7 @@ public final class AgentHost {
             cipher: ciphers.cipher.name,
             measured: ciphers.measured.map { NodeStatus.Cipher(name: $0.name, nanoseconds: $0.nanoseconds) },
             offloads: packets.offloads, superPacketsRead: packets.counters.superPacketsRead,
-            superPacketsWritten: packets.counters.superPacketsWritten,
+            superPacketsWritten: packets.counters.superPacketsWritten, tooBigTold: agent.counters.tooBigTold,
             drops: agent.drops + packets.drops.map { NodeStatus.Drop(reason: $0.reason, count: $0.count) })
         return status
     }
@@ -145,6 +145,11 @@ public final class AgentHost {
     private func settle(_ now: Now) {
         packets.drainTransmits(now)
         if let keyLog { drainKeys(into: keyLog) }
+        while let question = agent.nextPathQuestion() {
+            if let bytes = socket.pathMTU(to: question.endpoint) {
+                agent.handle(.pathMTU(question, bytes), now: now, into: &actions)
+            }
+        }
         while !actions.isEmpty {
             let batch = actions
             actions.removeAll(keepingCapacity: true)

@@ -41,7 +41,7 @@ final class PacketDriver {
     private let landing: UnsafeMutableRawPointer
     private let outgoing: UnsafeMutableRawPointer
     private var cursor = 0
-    private var scratch = PacketBuffer(packetCapacity: 2048)
+    private var scratch = PacketBuffer(packetCapacity: NodeConfiguration.interfaceMTUs.upperBound)
     /// Told of what makes the socket unusable.
     private let report: (any Error) -> Void
     /// Told of an interface whose device has failed for good: it was deleted. The driver has let go of it.
@@ -170,9 +170,23 @@ final class PacketDriver {
         var packet = PacketBuffer(
             viewing: outgoing + cursor, capacity: Self.headerRoom + count + Self.tailRoom, start: Self.headerRoom,
             count: count)
-        guard case .transmit(let endpoint) = agent.send(&packet, domain: interface.domain, now: now) else { return }
-        runs.append(packet.bytes.baseAddress!, length: packet.count, to: endpoint, ecn: packet.ecn)
-        cursor += packet.start + packet.count
+        switch agent.send(&packet, domain: interface.domain, now: now) {
+        case .transmit(let endpoint):
+            runs.append(packet.bytes.baseAddress!, length: packet.count, to: endpoint, ecn: packet.ecn)
+            cursor += packet.start + packet.count
+        case .deliver: giveBack(packet, to: interface)
+        case .done: break
+        }
+    }
+
+    /// What the agent has to say about a packet goes to the interface that it came from. Its memory is free again then.
+    private func giveBack(_ packet: borrowing PacketBuffer, to interface: AgentInterface) {
+        do throws(SystemError) {
+            try interface.deliver(packet, &counters)
+            try interface.writeOut(&counters)
+        } catch {
+            lose(interface, error)
+        }
     }
 
     private func flush() throws(SystemError) {
@@ -183,6 +197,7 @@ final class PacketDriver {
             cursor = 0
         }
         counters.sendsLost += UInt64(try socket.send(runs))
+        if let endpoint = socket.takeSizeRefusal() { agent.datagramsTooLarge(for: endpoint, now: LinuxClock.now()) }
     }
 
     // MARK: From the socket

@@ -24,7 +24,9 @@ struct TunnelPeer: ~Copyable {
     let cookieKey: [UInt8]
     var presharedKey: [UInt8]
     var allowedIPs: [IPPrefix]
-    var endpoint: Endpoint?
+    private(set) var endpoint: Endpoint?
+    /// The largest IP packet that fits a datagram to `endpoint`; no limit while nobody knows.
+    private(set) var largestPacket = Int.max
     /// The number of the newest authentic datagram, which tells where the peer is.
     var newestDatagram: UInt64 = 0
     var persistentKeepalive: Duration?
@@ -59,6 +61,23 @@ struct TunnelPeer: ~Copyable {
     var traffic = PeerTraffic()
 
     var slot: Int { Int(handle.slot) }
+
+    /// Another endpoint is another path.
+    mutating func move(to endpoint: Endpoint) {
+        guard endpoint != self.endpoint else { return }
+        self.endpoint = endpoint
+        largestPacket = .max
+    }
+
+    /// The path to the endpoint takes underlay packets of so many bytes.
+    mutating func limit(toPathMTU bytes: Int) {
+        guard let endpoint else { return }
+        largestPacket = max(bytes - TransportHeader.underlay(endpoint), InnerPacket.leastMTU)
+    }
+
+    /// Padding makes no packet longer than the interface's MTU, nor than what the path takes.
+    @inline(__always)
+    func paddingLimit(_ count: Int, mtu: Int) -> Int { count <= largestPacket ? min(mtu, largestPacket) : mtu }
 }
 
 typealias PeerPointer = UnsafeMutablePointer<TunnelPeer>

@@ -5,6 +5,7 @@ internal import FabricCore
 /// ```
 /// IPv4 (RFC 791):   0 version, IHL   2 total length (2)     12 source (4)    16 destination (4)   20
 /// IPv6 (RFC 8200):  0 version        4 payload length (2)    8 source (16)   24 destination (16)  40
+/// may not be fragmented:  IPv4: bit 6 of byte 6; IPv6: always
 /// mark (RFC 3168):  IPv4: the low two bits of byte 1, under the checksum at 10; IPv6: bits 4 and 5 of byte 1
 /// ```
 enum InnerPacket {
@@ -24,6 +25,20 @@ enum InnerPacket {
             return (length, IPAddress(v6High: bytes.bigEndian64(at: offset), low: bytes.bigEndian64(at: offset + 8)))
         default: return nil
         }
+    }
+
+    /// What every link carries (RFC 791).
+    static let leastMTU = 68
+    /// What every link that carries IPv6 takes (RFC 8200, section 5); below it, what is around the packet is fragmented.
+    static let leastMTUv6 = 1280
+
+    /// Where packets of `largest` bytes pass: what the sender of this larger one, which `parse` takes, is to be told. Nil when
+    /// it goes on its way, and what is around it is fragmented.
+    static func refusal(_ bytes: UnsafeRawBufferPointer, largest: Int) -> Int? {
+        let isV4 = bytes[0] >> 4 == 4
+        if isV4, bytes[6] & 0x40 == 0 { return nil }
+        let limit = isV4 ? largest : max(largest, leastMTUv6)
+        return bytes.count > limit ? limit : nil
     }
 
     /// The mark of a packet that `parse` takes.

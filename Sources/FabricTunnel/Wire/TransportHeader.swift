@@ -16,6 +16,11 @@ enum TransportHeader {
     static let minimumDatagram = length + tagLength
     static let paddingMultiple = 16
 
+    /// What stands around an IP packet on the way to an endpoint: IP, UDP, header and tag.
+    static func underlay(_ endpoint: Endpoint) -> Int {
+        (endpoint.address.family == .v4 ? 20 : 40) + 8 + length + tagLength
+    }
+
     @inline(__always)
     static func write(to bytes: UnsafeMutableRawPointer, receiverIndex: UInt32, counter: UInt64) {
         let words = UInt64(MessageType.transportData.rawValue) | UInt64(receiverIndex) << 32

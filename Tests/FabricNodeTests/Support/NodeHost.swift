@@ -50,6 +50,12 @@ final class NodeHost {
     fileprivate(set) var sent: [[UInt8]] = []
     /// Their marks.
     fileprivate(set) var marks: [ECN] = []
+    /// Where its datagrams come from, when not from where it is reached.
+    var sourceEndpoint: Endpoint?
+    /// What the kernel knows of the paths; nil for nothing.
+    var pathMTU: (Endpoint) -> Int? = { _ in nil }
+    /// The paths that the agent asked for.
+    fileprivate(set) var questions: [PathQuestion] = []
     /// What the network makes of the mark of a datagram that comes here.
     var pathMark: (ECN) -> ECN = { $0 }
     /// The bodies of the heartbeats, in order.
@@ -115,7 +121,8 @@ final class NodeHost {
 extension NodeBench {
     func addHost(
         _ name: String, token: JoinToken?, domains: [RoutingDomainID] = [.fabric], clockError: Duration = .zero,
-        staticPeers: [StaticPeers] = [], controlName: NamedServer? = nil
+        staticPeers: [StaticPeers] = [], controlName: NamedServer? = nil,
+        change: (inout NodeConfiguration) -> Void = { _ in }
     ) -> NodeHost {
         var configuration = NodeConfiguration(
             name: name, joinToken: token, domains: domains,
@@ -123,6 +130,7 @@ extension NodeBench {
             capabilities: ["can_route_mesh"], requestedRoles: [], probeInterval: .seconds(2))
         configuration.staticPeers = staticPeers
         configuration.controlName = controlName
+        change(&configuration)
         let endpoint = Endpoint("192.0.2.\(hosts.count + 1):51820")!
         let host = NodeHost(name, endpoint, configuration, makeAgent(configuration, name, life: 1), now.monotonic)
         host.clockError = clockError
@@ -249,6 +257,10 @@ extension NodeBench {
         while let endpoint = host.agent.nextTransmit(into: &host.buffer, now: time(of: host)) {
             send(host, to: endpoint)
         }
+        while let question = host.agent.nextPathQuestion() {
+            host.questions.append(question)
+            if let bytes = host.pathMTU(question.endpoint) { tell(host, .pathMTU(question, bytes)) }
+        }
     }
 
     private func send(_ host: NodeHost, to endpoint: Endpoint) {
@@ -259,7 +271,7 @@ extension NodeBench {
         guard !host.losesDatagrams else { return }
         schedule(after: .milliseconds(5)) { [self] in
             if let target = hosts.first(where: { $0.endpoint == endpoint }) {
-                receive(bytes, target, from: host.endpoint, ecn: target.pathMark(ecn))
+                receive(bytes, target, from: host.sourceEndpoint ?? host.endpoint, ecn: target.pathMark(ecn))
             } else {
                 strangers[endpoint]?(bytes, host.endpoint)
             }
@@ -280,8 +292,10 @@ extension NodeBench {
     func inject(_ packet: [UInt8], _ host: NodeHost, domain: RoutingDomainID = .fabric) {
         let fits = host.buffer.assign(packet)
         #expect(fits)
-        if case .transmit(let endpoint) = host.agent.send(&host.buffer, domain: domain, now: time(of: host)) {
-            send(host, to: endpoint)
+        switch host.agent.send(&host.buffer, domain: domain, now: time(of: host)) {
+        case .transmit(let endpoint): send(host, to: endpoint)
+        case .deliver(let domain): host.delivered.append((domain, Array(host.buffer.bytes)))
+        case .done: break
         }
         drain(host)
     }

@@ -47,7 +47,7 @@ final class TunnelHarness {
     private(set) var nodes: [Node] = []
     private var inFlight: [Datagram] = []
     private var sequence = 0
-    private var buffer = PacketBuffer(packetCapacity: 2048)
+    private var buffer = PacketBuffer(packetCapacity: 9216)
 
     func addNode(_ address: String, limits: TunnelLimits = .default, random: (any RandomSource)? = nil) -> Node {
         let random = random ?? SeededRandom(seed: 1, stream: "node \(nodes.count)")
@@ -98,8 +98,8 @@ final class TunnelHarness {
             arrivesAt: now + latency, sequence: sequence, from: node.address, to: to, bytes: bytes,
             ecn: buffer.ecn)
         sent.append(datagram)
-        // 28 bytes of IPv4 and UDP.
-        if bytes.count + 28 <= mtu, !loses(datagram) { inFlight.append(datagram) }
+        // IP and UDP.
+        if bytes.count + (to.address.family == .v4 ? 28 : 48) <= mtu, !loses(datagram) { inFlight.append(datagram) }
     }
 
     /// Lets everything happen that is due within `duration`, in order of time.
@@ -143,24 +143,26 @@ final class TunnelPair {
 
     init(
         limits: TunnelLimits = .default, presharedKey: [UInt8]? = nil, keepalive: Duration? = nil,
-        aKnowsEndpoint: Bool = true, bKnowsEndpoint: Bool = true
+        aKnowsEndpoint: Bool = true, bKnowsEndpoint: Bool = true, interfaceMTU: Int = 1420,
+        family: IPAddress.Family = .v4
     ) {
-        a = harness.addNode("192.0.2.1:51820", limits: limits)
-        b = harness.addNode("192.0.2.2:51820", limits: limits)
+        a = harness.addNode(family == .v4 ? "192.0.2.1:51820" : "[2001:db8::1]:51820", limits: limits)
+        b = harness.addNode(family == .v4 ? "192.0.2.2:51820" : "[2001:db8::2]:51820", limits: limits)
         (peerB, peerA) = TunnelPair.connect(
             harness, a, b, TunnelPair.blue, "10.0.0.1/32", "10.0.0.2/32", presharedKey: presharedKey,
-            keepalive: keepalive, aKnowsEndpoint: aKnowsEndpoint, bKnowsEndpoint: bKnowsEndpoint)
+            keepalive: keepalive, aKnowsEndpoint: aKnowsEndpoint, bKnowsEndpoint: bKnowsEndpoint,
+            interfaceMTU: interfaceMTU)
     }
 
     /// Makes two nodes peers in a domain, with keys that follow from names.
     static func connect(
         _ harness: TunnelHarness, _ a: TunnelHarness.Node, _ b: TunnelHarness.Node, _ domain: RoutingDomainID,
         _ prefixA: String, _ prefixB: String, presharedKey: [UInt8]? = nil, keepalive: Duration? = nil,
-        aKnowsEndpoint: Bool = true, bKnowsEndpoint: Bool = true
+        aKnowsEndpoint: Bool = true, bKnowsEndpoint: Bool = true, interfaceMTU: Int = 1420
     ) -> (PeerHandle, PeerHandle) {
         for node in [a, b] where node.tunnels.domain(domain) == nil {
             let key = SeededRandom(seed: 9, stream: "\(node.address) \(domain)").bytes(32)
-            node.tunnels.addDomain(id: domain, privateKey: key, mtu: 1420)
+            node.tunnels.addDomain(id: domain, privateKey: key, mtu: interfaceMTU)
         }
         let peerB = a.tunnels.addPeer(
             domain: domain,
