@@ -17,6 +17,8 @@ public struct PeerDirectory {
 
     /// Sorted by node.
     public private(set) var members: [Member] = []
+    /// Where each node stands in `members`. Looked up, never iterated.
+    private var places: [NodeID: Int] = [:]
     private let cryptography: any Cryptography
     private let cluster: ClusterID
 
@@ -46,10 +48,14 @@ public struct PeerDirectory {
     /// Takes the members of a snapshot in place of the ones before, keeping what is known of those that stay. All or nothing.
     public mutating func replaceMembers(_ snapshot: Snapshot, trust: TrustMetadata) throws(Refusal) {
         guard snapshot.members.count <= Snapshot.maximumMembers else { throw .tooManyMembers(snapshot.members.count) }
+        var known: [SignedEnvelope: Int] = [:]
+        for (place, member) in members.enumerated() where known[member.envelope] == nil {
+            known[member.envelope] = place
+        }
         var next: [Member] = []
         for envelope in snapshot.members {
-            if let known = members.first(where: { $0.envelope == envelope }) {
-                next.append(known)
+            if let place = known[envelope] {
+                next.append(members[place])
                 continue
             }
             let admission: Admission
@@ -66,20 +72,25 @@ public struct PeerDirectory {
             else {
                 throw .identityMismatch(admission.node)
             }
-            let former = members.first { $0.node == admission.node }
+            let former = member(admission.node)
             next.append(
                 Member(
                     node: admission.node, admission: admission, envelope: envelope, record: former?.record,
                     recordEnvelope: former?.recordEnvelope))
         }
         next.sort { $0.node < $1.node }
-        for node in snapshot.domains.flatMap(\.peers) where !next.contains(where: { $0.node == node }) {
+        var nextPlaces: [NodeID: Int] = [:]
+        for (place, member) in next.enumerated() where nextPlaces[member.node] == nil {
+            nextPlaces[member.node] = place
+        }
+        for node in snapshot.domains.flatMap(\.peers) where nextPlaces[node] == nil {
             throw .missingAdmission(node)
         }
         members = next
+        places = nextPlaces
     }
 
-    public func member(_ node: NodeID) -> Member? { members.first { $0.node == node } }
+    public func member(_ node: NodeID) -> Member? { places[node].map { members[$0] } }
 
     public enum RecordOutcome: Hashable, Sendable {
         /// It is newer than what was known; the node's endpoints are these.
@@ -96,7 +107,7 @@ public struct PeerDirectory {
         guard JSON.encodeOwn(envelope).count <= PeerRecord.maximumBytes else { return .refused("larger than 1 KiB") }
         do {
             let claimed = try envelope.unverified(PeerRecord.self)
-            guard let index = members.firstIndex(where: { $0.node == claimed.node }) else { return .notAPeer }
+            guard let index = places[claimed.node] else { return .notAPeer }
             guard claimed.cluster == cluster else { return .refused("it is for another cluster") }
             if let known = members[index].record, known.sequence >= claimed.sequence, !planted(.olderRecordAccepted) {
                 return .older

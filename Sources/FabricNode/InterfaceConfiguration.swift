@@ -43,7 +43,8 @@ public struct InterfaceConfiguration: Hashable, Sendable {
         let gone = allAddresses.filter { !state.addresses.contains($0) }
         note("address", gone.map(\.description))
         let networks = allAddresses.filter { !gone.contains($0) }.compactMap(\.routedNetwork)
-        note("route", (networks + routes).filter { !state.routes.contains($0) }.map(\.description))
+        let present = Set(state.routes)
+        note("route", (networks + routes).filter { !present.contains($0) }.map(\.description))
         return found.isEmpty ? nil : found.joined(separator: "; ")
     }
 }

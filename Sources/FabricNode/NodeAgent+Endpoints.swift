@@ -59,7 +59,7 @@ struct EndpointRotation: Hashable {
 extension NodeAgent {
     /// A newer record of a node: each of its tunnels follows it, unless it works where it is.
     func takeEndpoints(_ endpoints: [Endpoint], of node: NodeID, _ now: Now) {
-        for index in peers.indices where peers[index].node == node {
+        for index in placesOfNode[node] ?? [] {
             let current = tunnels.endpoint(of: peers[index].handle)
             if planted(.staleEndpointKept), current != nil { continue }
             if let endpoint = peers[index].endpoints.listed(

@@ -98,7 +98,7 @@ extension NodeAgent {
         _ packet: inout PacketBuffer, _ domain: DomainState, _ handle: PeerHandle, _ now: Now
     ) -> PacketOutcome {
         guard let message = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
-            let index = peers.firstIndex(where: { $0.handle == handle }),
+            let index = placeOfHandle[handle],
             message.source == peers[index].overlay.overlayAgent
         else {
             counters.dropsMalformedFabricMessage += 1

@@ -37,23 +37,35 @@ private struct ProbeTurns {
 
     /// In the order in which they came.
     private var turns: [(origin: Instant, peers: Int)] = []
+    private var places: [Instant: Int] = [:]
+    /// All turns before this one are full.
+    private var firstOpen = 0
 
-    init(_ peers: [NodePeer]) { for index in peers.indices { add(peers[index].health.origin) } }
+    init(_ origins: some Sequence<Instant>) { for origin in origins { add(origin) } }
 
     private mutating func add(_ origin: Instant) {
-        if let turn = turns.firstIndex(where: { $0.origin == origin }) {
-            turns[turn].peers += 1
+        if let place = places[origin] {
+            turns[place].peers += 1
         } else {
+            places[origin] = turns.count
             turns.append((origin, 1))
         }
     }
 
     /// The time of the next peer's probes; `draw` makes that of a new turn.
     mutating func place(_ draw: () -> Instant) -> Instant {
-        let origin = turns.first { $0.peers < Self.mostPeers }?.origin ?? draw()
+        while firstOpen < turns.count, turns[firstOpen].peers >= Self.mostPeers { firstOpen += 1 }
+        let origin = firstOpen < turns.count ? turns[firstOpen].origin : draw()
         add(origin)
         return origin
     }
+}
+
+/// What a tunnel of the fabric is: another key is another peer.
+private struct PeerName: Hashable {
+    var node: NodeID
+    var domain: RoutingDomainID
+    var publicKey: [UInt8]
 }
 
 /// Snapshots and peer records become tunnels.
@@ -188,48 +200,63 @@ extension NodeAgent {
     /// Makes the tunnels' peers those of the snapshot, and leaves alone the ones that stay.
     private func reconcileTunnels(_ now: Now, _ actions: inout [NodeAction]) {
         guard let snapshot, let directory else { return }
-        func key(_ peer: NodePeer) -> [UInt8]? { directory.member(peer.node)?.admission.tunnelKey(in: peer.domain) }
+        let change = Reconciliation(
+            former: peers.map { PeerName(node: $0.node, domain: $0.domain, publicKey: $0.publicKey) },
+            wanted: wantedPeers(snapshot, directory))
         // The old go first: they make room, and a prefix belongs to one peer at a time.
-        let stay = peers.filter { peer in
-            key(peer) == peer.publicKey
-                && snapshot.domains.contains { $0.id == peer.domain && $0.peers.contains(peer.node) }
-        }
-        for old in peers where !stay.contains(where: { $0.handle == old.handle }) && !planted(.formerPeersKept) {
-            tunnels.removePeer(old.handle)
-        }
+        if !planted(.formerPeersKept) { for place in change.gone { tunnels.removePeer(peers[place].handle) } }
         placeStaticPeers(&actions)
         var next: [NodePeer] = []
-        var turns = ProbeTurns(stay)
+        next.reserveCapacity(change.wanted.count)
+        let gone = Set(change.gone)
+        var turns = ProbeTurns(peers.indices.filter { !gone.contains($0) }.map { peers[$0].health.origin })
         var newcomers = 0
+        for (name, place) in change.wanted {
+            if let place {
+                next.append(peers[place])
+                continue
+            }
+            let overlay = overlay(of: name.node, in: name.domain)
+            let endpoints = directory.member(name.node)?.record?.endpoints ?? []
+            let handle = tunnels.addPeer(
+                domain: name.domain,
+                PeerConfiguration(
+                    publicKey: name.publicKey, presharedKey: nil, allowedIPs: [overlay], endpoint: endpoints.first,
+                    persistentKeepalive: nil))
+            guard let handle else { continue }
+            newcomers += 1
+            next.append(
+                NodePeer(
+                    node: name.node, domain: name.domain, overlay: overlay, handle: handle, publicKey: name.publicKey,
+                    health: PeerHealth(
+                        probeInterval: configuration.probeInterval, firstProbe: firstProbe(newcomers, now),
+                        origin: turns.place { now.monotonic + random.jitter(configuration.probeInterval) },
+                        clockOffset: Int64(random.uint64() >> 2)),
+                    endpoints: EndpointRotation(endpoints, now: now.monotonic)))
+        }
+        setPeers(next)
+    }
+
+    /// In the order of the snapshot's domains, then by node.
+    private func wantedPeers(_ snapshot: Snapshot, _ directory: PeerDirectory) -> [PeerName] {
+        var wanted: [PeerName] = []
         for domain in snapshot.domains where domains.contains(where: { $0.id == domain.id }) {
-            for node in domain.peers.sorted() where !next.contains(where: { $0.node == node && $0.domain == domain.id })
-            {
-                guard let member = directory.member(node), let key = member.admission.tunnelKey(in: domain.id) else {
-                    continue
-                }
-                if let known = stay.first(where: { $0.node == node && $0.domain == domain.id }) {
-                    next.append(known)
-                    continue
-                }
-                let overlay = overlay(of: node, in: domain.id)
-                let handle = tunnels.addPeer(
-                    domain: domain.id,
-                    PeerConfiguration(
-                        publicKey: key, presharedKey: nil, allowedIPs: [overlay],
-                        endpoint: member.record?.endpoints.first, persistentKeepalive: nil))
-                guard let handle else { continue }
-                newcomers += 1
-                next.append(
-                    NodePeer(
-                        node: node, domain: domain.id, overlay: overlay, handle: handle, publicKey: key,
-                        health: PeerHealth(
-                            probeInterval: configuration.probeInterval, firstProbe: firstProbe(newcomers, now),
-                            origin: turns.place { now.monotonic + random.jitter(configuration.probeInterval) },
-                            clockOffset: Int64(random.uint64() >> 2)),
-                        endpoints: EndpointRotation(member.record?.endpoints ?? [], now: now.monotonic)))
+            for node in domain.peers.sorted() {
+                guard let key = directory.member(node)?.admission.tunnelKey(in: domain.id) else { continue }
+                wanted.append(PeerName(node: node, domain: domain.id, publicKey: key))
             }
         }
+        return wanted
+    }
+
+    private func setPeers(_ next: [NodePeer]) {
         peers = next
+        placeOfHandle = [:]
+        placesOfNode = [:]
+        for (place, peer) in next.enumerated() {
+            placeOfHandle[peer.handle] = place
+            placesOfNode[peer.node, default: []].append(place)
+        }
     }
 
     /// True when the record told something new, which is to be kept.

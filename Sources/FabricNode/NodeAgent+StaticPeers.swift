@@ -23,9 +23,12 @@ extension NodeAgent {
     /// Gives the static peers that may have one their tunnel, and takes it from those that may not any more. Called before the
     /// members of a snapshot get theirs.
     func placeStaticPeers(_ actions: inout [NodeAction]) {
+        defer { staticHandles = Set(staticPeers.compactMap(\.handle)) }
+        var members: [RoutingDomainID: [[UInt8]: NodeID]] = [:]
         for index in staticPeers.indices {
             guard let domain = domains.first(where: { $0.id == staticPeers[index].domain }) else { continue }
-            var why = refusal(staticPeers[index].configuration, domain)
+            if members[domain.id] == nil { members[domain.id] = membersByKey(domain) }
+            var why = refusal(staticPeers[index].configuration, domain, members[domain.id] ?? [:])
             if why == nil, staticPeers[index].handle == nil {
                 let peer = staticPeers[index].configuration
                 staticPeers[index].handle = tunnels.addPeer(
@@ -60,18 +63,27 @@ extension NodeAgent {
         domain.reserved.contains { $0.overlaps(network) }
     }
 
-    private func refusal(_ peer: WireGuardConfiguration.Peer, _ domain: DomainState) -> String? {
+    /// The nodes that the snapshot names in a domain, by their keys there.
+    private func membersByKey(_ domain: DomainState) -> [[UInt8]: NodeID] {
+        guard let named = snapshot?.domains.first(where: { $0.id == domain.id })?.peers else { return [:] }
+        var members: [[UInt8]: NodeID] = [:]
+        for node in named.sorted() {
+            guard let key = directory?.member(node)?.admission.tunnelKey(in: domain.id), members[key] == nil else {
+                continue
+            }
+            members[key] = node
+        }
+        return members
+    }
+
+    private func refusal(
+        _ peer: WireGuardConfiguration.Peer, _ domain: DomainState, _ members: [[UInt8]: NodeID]
+    ) -> String? {
         if peer.publicKey == tunnels.publicKey(of: domain.id) { return "the key is this node's own in the domain" }
         if let prefix = peer.allowedIPs.first(where: { isReserved($0, domain) }) {
             return "AllowedIPs \(prefix) overlaps the network of the fabric's own addresses"
         }
-        guard let snapshot, let members = snapshot.domains.first(where: { $0.id == domain.id })?.peers else {
-            return nil
-        }
-        let member = members.sorted().first {
-            directory?.member($0)?.admission.tunnelKey(in: domain.id) == peer.publicKey
-        }
-        return member.map { "the key is that of node \($0), which the snapshot names as a peer" }
+        return members[peer.publicKey].map { "the key is that of node \($0), which the snapshot names as a peer" }
     }
 
     // MARK: The underlay
@@ -81,6 +93,12 @@ extension NodeAgent {
     /// that nothing is refused; nodes come, go and move, and nobody could have known when the configuration was written.
     func warnOfShadows(_ actions: inout [NodeAction]) {
         if staticPeers.isEmpty { return }
+        // Asked for with every round of probes, and seldom another.
+        let basis = ShadowBasis(
+            peers: peers.map { PathPlace(peer: $0.handle, endpoint: tunnels.endpoint(of: $0.handle)) },
+            staticPeers: staticHandles)
+        guard basis != shadowBasis else { return }
+        shadowBasis = basis
         for index in domains.indices {
             let shadows = shadows(in: domains[index])
             guard shadows != domains[index].shadows else { continue }
@@ -92,17 +110,26 @@ extension NodeAgent {
     }
 
     private func shadows(in domain: DomainState) -> [String] {
-        var shadows: [String] = []
-        for network in staticRoutes(domain) + staticAddresses(domain).map(\.network) {
-            for peer in peers {
-                guard let endpoint = tunnels.endpoint(of: peer.handle), network.contains(endpoint.address) else {
-                    continue
-                }
-                let what =
-                    "\(network) holds \(endpoint), where node \(peer.node) is reached: what is sent there goes into the "
-                    + "tunnel, unless this host has a route of its own to it"
-                if !shadows.contains(what) { shadows.append(what) }
+        let networks = staticRoutes(domain) + staticAddresses(domain).map(\.network)
+        // The routes of static peers don't overlap, so that one lookup finds the one there may be.
+        var routes = AllowedIPs()
+        let routeCount = networks.count - staticAddresses(domain).count
+        for place in 0..<routeCount { routes.insert(networks[place], peer: place) }
+        var found: [(network: Int, peer: Int, endpoint: Endpoint)] = []
+        for index in peers.indices {
+            guard let endpoint = tunnels.endpoint(of: peers[index].handle) else { continue }
+            if let network = routes.lookup(endpoint.address) { found.append((network, index, endpoint)) }
+            for network in routeCount..<networks.count where networks[network].contains(endpoint.address) {
+                found.append((network, index, endpoint))
             }
+        }
+        found.sort { ($0.network, $0.peer) < ($1.network, $1.peer) }
+        var shadows: [String] = []
+        for (network, peer, endpoint) in found {
+            let what =
+                "\(networks[network]) holds \(endpoint), where node \(peers[peer].node) is reached: what is sent there goes "
+                + "into the tunnel, unless this host has a route of its own to it"
+            if !shadows.contains(what) { shadows.append(what) }
         }
         return shadows
     }
@@ -125,13 +152,8 @@ extension NodeAgent {
 
     /// A packet of this peer, whose source is proven, may go to the interface though it is not for the overlay address.
     func mayPass(to destination: IPAddress, from handle: PeerHandle, _ domain: DomainState) -> Bool {
-        // Loops by index: nothing is copied for a packet.
-        var isStatic = false
-        for index in 0..<staticPeers.count where staticPeers[index].handle == handle {
-            isStatic = true
-            break
-        }
-        guard isStatic else { return false }
+        guard staticHandles.contains(handle) else { return false }
+        // By index: nothing is copied for a packet.
         for index in 0..<domain.reserved.count where domain.reserved[index].contains(destination) { return false }
         return true
     }

@@ -82,6 +82,9 @@ public final class NodeAgent: Component {
         // Whatever changes in it may be a probe's time.
         didSet { earliestProbe = nil }
     }
+    /// Where a tunnel's peer stands in `peers`, and a node's tunnels. Looked up, never iterated.
+    var placeOfHandle: [PeerHandle: Int] = [:]
+    var placesOfNode: [NodeID: [Int]] = [:]
     /// The earliest probe of any peer; nil when it is to be looked for again, the distant future
     /// when there is no peer.
     var earliestProbe: Instant?
@@ -92,6 +95,10 @@ public final class NodeAgent: Component {
     var messageBudget = MessageBudget()
     /// Peers that a person configured; see NodeAgent+StaticPeers.swift.
     var staticPeers: [StaticPeer]
+    /// Of those that have a tunnel. Looked up, never iterated.
+    var staticHandles: Set<PeerHandle> = []
+    /// From what the shadows were worked out last.
+    var shadowBasis: ShadowBasis?
     /// Told already.
     var refusedAddresses: Set<InterfaceAddress> = []
 

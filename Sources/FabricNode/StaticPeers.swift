@@ -32,8 +32,8 @@ public struct StaticPeers: Hashable, Sendable {
             }
             for peer in one.configuration.peers {
                 try one.checkUnderlay(peer, underlay)
-                for other in all[..<index] { try one.check(peer, against: other) }
             }
+            for other in all[..<index] { try one.check(against: other) }
             for address in one.configuration.addresses {
                 if let endpoint = underlay.first(where: { address.network.contains($0.address) }) {
                     throw StaticPeersError(
@@ -67,24 +67,30 @@ public struct StaticPeers: Hashable, Sendable {
     }
 
     /// One routing table serves all domains of a host.
-    private func check(_ peer: WireGuardConfiguration.Peer, against other: StaticPeers) throws(StaticPeersError) {
+    private func check(against other: StaticPeers) throws(StaticPeersError) {
         let networks = other.networks
         let endpoints = other.configuration.peers.compactMap(\.endpoint)
+        for peer in configuration.peers { try check(peer, networks, endpoints, of: other.file) }
+    }
+
+    private func check(
+        _ peer: WireGuardConfiguration.Peer, _ networks: [IPPrefix], _ endpoints: [Endpoint], of other: String
+    ) throws(StaticPeersError) {
         for prefix in peer.allowedIPs {
             if let network = networks.first(where: { $0.overlaps(prefix) }) {
                 throw StaticPeersError(
                     file: file, line: peer.line,
-                    "AllowedIPs: \(prefix) overlaps \(network) of \(other.file); this host has one routing table")
+                    "AllowedIPs: \(prefix) overlaps \(network) of \(other); this host has one routing table")
             }
             if let endpoint = endpoints.first(where: { prefix.contains($0.address) }) {
                 throw StaticPeersError(
-                    file: file, line: peer.line, "AllowedIPs: \(prefix) holds the Endpoint \(endpoint) of \(other.file)"
+                    file: file, line: peer.line, "AllowedIPs: \(prefix) holds the Endpoint \(endpoint) of \(other)"
                 )
             }
         }
         if let endpoint = peer.endpoint, let network = networks.first(where: { $0.contains(endpoint.address) }) {
             throw StaticPeersError(
-                file: file, line: peer.line, "Endpoint: \(endpoint) is within \(network) of \(other.file)")
+                file: file, line: peer.line, "Endpoint: \(endpoint) is within \(network) of \(other)")
         }
     }
 }
@@ -96,6 +102,17 @@ public struct StaticPeersError: Error, Hashable, Sendable, CustomStringConvertib
     init(file: String, line: Int?, _ what: String) {
         description = "\(file)\(line.map { ":\($0)" } ?? ""): \(what)"
     }
+}
+
+/// What decides which networks of static peers hold underlay addresses of nodes.
+struct ShadowBasis: Equatable {
+    var peers: [PathPlace]
+    var staticPeers: Set<PeerHandle>
+}
+
+struct PathPlace: Equatable {
+    var peer: PeerHandle
+    var endpoint: Endpoint?
 }
 
 /// One hand-configured peer, and what became of it.

@@ -19,8 +19,8 @@ public import FabricCore
 /// only be a slip (a key given twice, two peers with the same key or the same addresses).
 public struct WireGuardConfiguration: Hashable, Sendable {
     /// Bytes of a file.
-    public static let maximumBytes = 256 << 10
-    public static let maximumPeers = 64
+    public static let maximumBytes = 4 << 20
+    public static let maximumPeers = 10_000
     /// Addresses of the interface.
     public static let maximumAddresses = 16
     /// Prefixes of one peer.
@@ -92,6 +92,8 @@ private struct WireGuardConfigurationReader {
     private var pending: PendingPeer?
     private var addresses: [InterfaceAddress] = []
     private var peers: [WireGuardConfiguration.Peer] = []
+    /// The line of each key's peer. Looked up, never iterated.
+    private var lines: [[UInt8]: Int] = [:]
     private var line = 0
 
     mutating func read(_ bytes: [UInt8]) throws(WireGuardConfigurationError) {
@@ -262,9 +264,10 @@ private struct WireGuardConfigurationReader {
         guard !peer.allowedIPs.isEmpty else {
             throw Failure(line: peer.line, "this peer has no AllowedIPs: nothing could pass")
         }
-        if let other = peers.first(where: { $0.publicKey == publicKey }) {
-            throw Failure(line: peer.line, "this peer has the same PublicKey as the one in line \(other.line)")
+        if let other = lines[publicKey] {
+            throw Failure(line: peer.line, "this peer has the same PublicKey as the one in line \(other)")
         }
+        lines[publicKey] = peer.line
         var allowedIPs: [IPPrefix] = []
         // Sorted, a prefix follows those that hold it.
         for prefix in peer.allowedIPs.sorted() where !(allowedIPs.last?.contains(prefix) ?? false) {
@@ -287,6 +290,7 @@ private struct WireGuardConfigurationReader {
                 "AllowedIPs: \(second.prefix) overlaps \(first.prefix) of the peer in line \(first.peer.line); each "
                     + "address belongs to one peer")
         }
+        let prefixes = all.map(\.prefix)
         for peer in peers {
             if let endpoint = peer.endpoint,
                 let own = addresses.first(where: { $0.network.contains(endpoint.address) })
@@ -295,17 +299,26 @@ private struct WireGuardConfigurationReader {
                     line: peer.line,
                     "Endpoint: \(endpoint) is in the network of the Address \(own), which lies behind the tunnel")
             }
-            if let endpoint = peer.endpoint,
-                let (prefix, owner) = all.first(where: { $0.prefix.contains(endpoint.address) })
-            {
+            if let endpoint = peer.endpoint, let place = Self.holder(of: endpoint.address, among: prefixes) {
                 throw Failure(
-                    line: owner.line,
-                    "AllowedIPs: \(prefix) holds the Endpoint \(endpoint): the tunnel's own packets would go into it")
+                    line: all[place].peer.line,
+                    "AllowedIPs: \(all[place].prefix) holds the Endpoint \(endpoint): the tunnel's own packets would go into it"
+                )
             }
             if let own = addresses.first(where: { peer.allowedIPs.contains(IPPrefix(host: $0.address)) }) {
                 throw Failure(line: peer.line, "AllowedIPs: \(own.address) is the Address of this side")
             }
         }
+    }
+
+    /// Where the prefix stands that holds the address. They are sorted, and none overlaps another.
+    private static func holder(of address: IPAddress, among prefixes: [IPPrefix]) -> Int? {
+        var (low, high) = (0, prefixes.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if prefixes[middle].address <= address { low = middle + 1 } else { high = middle }
+        }
+        return low > 0 && prefixes[low - 1].contains(address) ? low - 1 : nil
     }
 
     // MARK: Text

@@ -141,11 +141,12 @@ import Testing
     @Test func `the limits are kept, and reached`() throws {
         func peers(_ count: Int) -> String {
             (0..<count).map { index in
-                "[Peer]\nPublicKey=\(Base64.encode([UInt8](repeating: UInt8(index + 1), count: 32)))\n"
-                    + "AllowedIPs=10.0.\(index).0/24\n"
+                let key = [UInt8(index >> 8), UInt8(index & 255)] + [UInt8](repeating: 1, count: 30)
+                return "[Peer]\nPublicKey=\(Base64.encode(key))\nAllowedIPs=10.\(index / 256).\(index % 256).0/24\n"
+                    + "Endpoint=192.0.2.1:\(index + 1)\n"
             }.joined()
         }
-        #expect(try parse(peers(WireGuardConfiguration.maximumPeers)).peers.count == 64)
+        #expect(try parse(peers(WireGuardConfiguration.maximumPeers)).peers.count == 10_000)
         #expect(throws: WireGuardConfigurationError.self) { try parse(peers(WireGuardConfiguration.maximumPeers + 1)) }
         let prefixes = (0...WireGuardConfiguration.maximumAllowedIPs).map { "10.\($0 / 256).\($0 % 256).0/24" }
         #expect(throws: WireGuardConfigurationError.self) {

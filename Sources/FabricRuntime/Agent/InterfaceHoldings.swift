@@ -43,8 +43,9 @@ struct InterfaceHoldings {
         let found: InterfaceState
         do throws(SystemError) { found = try Self.presentState(of: device) } catch { return failures + [error] }
 
+        let (wanted, present) = (Set(configuration.routes), Set(found.routes))
         var routesThatStay: [IPPrefix] = []
-        for route in routes where !configuration.routes.contains(route) && found.routes.contains(route) {
+        for route in routes where !wanted.contains(route) && present.contains(route) {
             let isGone = attempt { () throws(SystemError) in try device.removeRoute(route) }
             if !isGone { routesThatStay.append(route) }
         }
@@ -67,7 +68,7 @@ struct InterfaceHoldings {
                 try device.addAddress(address.address, prefixLength: address.length)
             }
         }
-        for route in configuration.routes where !found.routes.contains(route) {
+        for route in configuration.routes where !present.contains(route) {
             _ = attempt { () throws(SystemError) in try device.addRoute(route) }
         }
         addresses = configuration.addresses + addressesThatStay

@@ -4,6 +4,8 @@ internal import Glibc
 final class StatusSocket {
     /// Connections answered in one turn of the loop.
     static let turnLimit = 16
+    /// SO_SNDBUFFORCE.
+    private static let forcedSendBuffer: Int32 = 32
 
     let path: String
     let descriptor: Int32
@@ -31,6 +33,10 @@ final class StatusSocket {
         for _ in 0..<Self.turnLimit {
             let connection = accept(descriptor, nil, nil)
             if connection < 0 { return }
+            // What the socket holds is sent when the reader reads. Beyond the usual size only a privileged agent may go.
+            var room = Int32(clamping: 2 * document.count)
+            setsockopt(
+                connection, SOL_SOCKET, StatusSocket.forcedSendBuffer, &room, socklen_t(MemoryLayout<Int32>.size))
             var offset = 0
             while offset < document.count {
                 let sent = document.withUnsafeBytes {
@@ -81,7 +87,8 @@ public struct StatusSocketError: Error, CustomStringConvertible {
 
 /// Reads an agent's status document from its socket.
 public enum StatusReader {
-    public static let maximumBytes = 1 << 20
+    /// Room for a status with 10,000 peers.
+    public static let maximumBytes = 16 << 20
 
     public static func read(path: String) throws -> [UInt8] {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0)
