@@ -105,7 +105,8 @@ for node in a b; do
 done
 ip netns exec "$router" sysctl -qw net.ipv4.ip_forward=1 || fail "no forwarding"
 mtu() { # mtu NODE BYTES: of both ends of a node's line
-    ip -n "$router" link set "to-$1" mtu "$2" && ip -n "${namespace[$1]}" link set under mtu "$2" || fail "no MTU of $2"
+    { ip -n "$router" link set "to-$1" mtu "$2" && ip -n "${namespace[$1]}" link set under mtu "$2"; } ||
+        fail "no MTU of $2"
     # What the kernel has learned of other paths is of the past.
     for name in "${namespace[@]}"; do ip -n "$name" route flush cache; done
 }
@@ -160,7 +161,9 @@ echoes() { # echoes COUNT OPTION...: from a to b; what ping says is in ping.log
     shift
     ip netns exec "${namespace[a]}" ping -6 -n -c "$count" -i 0.1 -W 2 "$@" "${overlay[b]}" >"$work/ping.log" 2>&1
 }
-passes() { echoes 3 "$@" && grep -q ' 0% packet loss' "$work/ping.log" || fail "ping $*: $(tail -n 3 "$work/ping.log")"; }
+passes() { # passes OPTION...: none of three echo requests may be lost
+    { echoes 3 "$@" && grep -q ' 0% packet loss' "$work/ping.log"; } || fail "ping $*: $(tail -n 3 "$work/ping.log")"
+}
 record() { # record NAMESPACE INTERFACE NAME COMMAND...: what passes meanwhile is in NAME.pcap
     local where=$1 interface=$2 name=$3
     shift 3
@@ -192,7 +195,8 @@ count_of() { # count_of NODE COUNTER: of the kernel
 echo "-- marks"
 outer='udp.port == 51820 && frame.len > 130 && ip.dsfield.ecn'
 record "$router" to-a plain passes
-[ "$(seen plain "$outer == 0")" -ge 6 ] && [ "$(seen plain "$outer != 0")" = 0 ] || fail "a datagram is marked for nothing"
+{ [ "$(seen plain "$outer == 0")" -ge 6 ] && [ "$(seen plain "$outer != 0")" = 0 ]; } ||
+    fail "a datagram is marked for nothing"
 record "$router" to-a ect passes -Q 2
 [ "$(seen ect "$outer == 2")" -ge 6 ] || fail "a packet that speaks ECN makes a datagram that does not"
 echo "a datagram's mark is its packet's: $(seen ect "$outer == 2") of them"
@@ -225,7 +229,7 @@ meet
 
 # ---------------------------------------------------------------- sizes
 told() { # told BYTES MTU: an echo request of so many bytes is too large, and ping is told that MTU
-    echoes 3 -M do -s $(($1 - 48)) && fail "a packet of $1 bytes passes"
+    echoes 3 -M "do" -s $(($1 - 48)) && fail "a packet of $1 bytes passes"
     grep -q "too big.*mtu[ =:]*$2\|too long.*mtu[ =:]*$2" "$work/ping.log" || fail "of $1 bytes ping is told: $(cat "$work/ping.log")"
 }
 for side in a b; do
@@ -234,14 +238,14 @@ for side in a b; do
     restart
     if [ "$side" = b ]; then
         # The router says so when something large comes; and a run that is refused makes the agent look.
-        echoes 5 -M do -s 1352
+        echoes 5 -M "do" -s 1352
         transfer
     fi
     told 1400 1280
     ip -n "${namespace[a]}" -6 route flush cache
     # The first answer that does not fit teaches the other side's kernel, at its own cost.
     echoes 2 -s 1232
-    passes -M do -s 1232
+    passes -M "do" -s 1232
     transfer
     [ "$(status a "s['packets']['tooBigTold']")" -ge 1 ] || fail "the status tells of no message"
     echo "told $(status a "s['packets']['tooBigTold']") times, dropped $(status a "d['too_big']")"
@@ -264,7 +268,7 @@ echo "-- an underlay of 9000 bytes"
 mtu a 9000
 mtu b 9000
 restart --mtu 8912
-record "$router" to-a jumbo passes -M do -s 8864
+record "$router" to-a jumbo passes -M "do" -s 8864
 [ "$(seen jumbo 'udp.port == 51820 && frame.len > 8900')" -ge 6 ] || fail "a large packet is not one datagram"
 [ "$(seen jumbo 'ip.flags.mf == 1 || ip.frag_offset > 0')" = 0 ] || fail "a datagram was fragmented"
 transfer

@@ -188,13 +188,13 @@ struct TunnelBenchmark {
     }
 }
 
+LookupBenchmark.run()
 var benchmark = TunnelBenchmark()
 print("per packet, medians of \(benchmark.rounds) rounds of \(benchmark.packets) packets")
 for length in [1420, 64] {
     benchmark.halves(length)
     benchmark.endpoints(length)
 }
-LookupBenchmark.run()
 let worst = benchmark.ratios.max() ?? 0
 print(worst <= 1.5 ? "goal met: 1.5 at most" : "goal missed: a ratio is above 1.5")
 exit(worst <= 1.5 ? 0 : 1)

@@ -208,8 +208,8 @@ extension NodeAgent {
         placeStaticPeers(&actions)
         var next: [NodePeer] = []
         next.reserveCapacity(change.wanted.count)
-        let gone = Set(change.gone)
-        var turns = ProbeTurns(peers.indices.filter { !gone.contains($0) }.map { peers[$0].health.origin })
+        let leaving = Set(change.gone)
+        var turns = ProbeTurns(peers.indices.filter { !leaving.contains($0) }.map { peers[$0].health.origin })
         var newcomers = 0
         for (name, place) in change.wanted {
             if let place {
