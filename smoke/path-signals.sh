@@ -223,6 +223,7 @@ END
 # Probes speak no ECN either, so the path goes down.
 echoes 3 && fail "a packet passes that was marked and does not speak ECN"
 [ "$(status b "d['congestion']")" -ge 3 ] || fail "drops for their mark are not counted"
+is b "s['peers'][0]['drops'][0]['reason']" congestion || fail "drops are not their peer's"
 echo "what does not speak ECN and is marked is dropped: $(status b "d['congestion']")"
 ip netns exec "$router" nft delete table ip congestion
 meet
@@ -272,4 +273,9 @@ record "$router" to-a jumbo passes -M "do" -s 8864
 [ "$(seen jumbo 'udp.port == 51820 && frame.len > 8900')" -ge 6 ] || fail "a large packet is not one datagram"
 [ "$(seen jumbo 'ip.flags.mf == 1 || ip.frag_offset > 0')" = 0 ] || fail "a datagram was fragmented"
 transfer
+for way in outwardLatency inwardLatency; do
+    [ "$(status a "s['packets']['$way']['samples']")" -ge 1 ] || fail "the status tells of no $way"
+    status a "'$way, median and 99 in 100 below: %s us, %s us' % tuple(
+        s['packets']['$way'].get(k) for k in ('medianBelowMicroseconds', 'p99BelowMicroseconds'))"
+done
 echo "path-signals: passed"

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CFabricLinux.h"
 #include <errno.h>
+#include <ifaddrs.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -195,4 +196,20 @@ int64_t fabric_route_receive(int descriptor, void *buffer, size_t capacity) {
         if (length < sizeof sender || sender.nl_pid != 0) continue;
         return (size_t)count > capacity ? -EMSGSIZE : count;
     }
+}
+
+int64_t fabric_link_transmit_drops(const char *name) {
+    struct ifaddrs *all;
+    if (getifaddrs(&all) < 0) return -errno;
+    int64_t drops = -ENODEV;
+    for (struct ifaddrs *one = all; one; one = one->ifa_next) {
+        // The entry of the link itself has its counters.
+        if (!one->ifa_addr || one->ifa_addr->sa_family != AF_PACKET || !one->ifa_data || strcmp(one->ifa_name, name) != 0)
+            continue;
+        struct rtnl_link_stats stats;
+        memcpy(&stats, one->ifa_data, sizeof stats);
+        drops = stats.tx_dropped;
+    }
+    freeifaddrs(all);
+    return drops;
 }

@@ -66,6 +66,9 @@ public final class TUNDevice {
     /// RFC 8200, section 5. Below it the kernel takes IPv6 off a device, with its addresses.
     public static let leastIPv6MTU = 1280
 
+    /// Packets for this device that the kernel threw away since nobody had read those before them. 0 where it does not tell.
+    public var queueDrops: UInt64 { UInt64(max(0, fabric_link_transmit_drops(name))) }
+
     public func setMTU(_ bytes: Int) throws(SystemError) {
         try check(fabric_link_set_mtu(interfaceIndex, UInt32(clamping: bytes)), "set the MTU of \(name) to \(bytes)")
     }

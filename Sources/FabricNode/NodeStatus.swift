@@ -37,12 +37,18 @@ public struct NodeStatus: Hashable, Sendable, Codable {
         public var superPacketsWritten: UInt64
         /// Senders on this host that were told that a packet is larger than what its path takes (ICMP).
         public var tooBigTold: UInt64
+        /// From an interface to the network: from the read of the first packet of a batch until the kernel has all its datagrams.
+        /// Of a sample of the batches.
+        public var outwardLatency: Latency
+        /// From the network to interfaces: from the receipt of some datagrams until their packets are written.
+        public var inwardLatency: Latency
         /// The reasons that occurred.
         public var drops: [Drop]
 
         public init(
             cipher: String, measured: [Cipher], offloads: [String], superPacketsRead: UInt64,
-            superPacketsWritten: UInt64, tooBigTold: UInt64, drops: [Drop]
+            superPacketsWritten: UInt64, tooBigTold: UInt64, outwardLatency: Latency, inwardLatency: Latency,
+            drops: [Drop]
         ) {
             self.cipher = cipher
             self.measured = measured
@@ -50,7 +56,33 @@ public struct NodeStatus: Hashable, Sendable, Codable {
             self.superPacketsRead = superPacketsRead
             self.superPacketsWritten = superPacketsWritten
             self.tooBigTold = tooBigTold
+            self.outwardLatency = outwardLatency
+            self.inwardLatency = inwardLatency
             self.drops = drops
+        }
+    }
+
+    /// A histogram: classes that double, and what half, and 99 in a hundred, took less than, to the class.
+    public struct Latency: Hashable, Sendable, Codable {
+        public struct Class: Hashable, Sendable, Codable {
+            /// Nil of the last, which has no end.
+            public var belowMicroseconds: Int64?
+            public var count: UInt64
+        }
+
+        public var samples: UInt64
+        public var medianBelowMicroseconds: Int64?
+        public var p99BelowMicroseconds: Int64?
+        /// Those in which something fell.
+        public var classes: [Class]
+
+        public init(_ histogram: LatencyHistogram) {
+            samples = histogram.count
+            medianBelowMicroseconds = histogram.below(permille: 500)
+            p99BelowMicroseconds = histogram.below(permille: 990)
+            classes = (0..<LatencyHistogram.classes).filter { histogram[$0] > 0 }.map {
+                Class(belowMicroseconds: LatencyHistogram.end(of: $0), count: histogram[$0])
+            }
         }
     }
 
@@ -102,6 +134,8 @@ public struct NodeStatus: Hashable, Sendable, Codable {
         public var latestHandshake: Int64?
         public var receivedBytes: UInt64
         public var sentBytes: UInt64
+        /// What of it and for it went no further; the reasons that occurred.
+        public var drops: [Drop]
         /// Why it has no tunnel.
         public var refused: String?
     }
@@ -118,6 +152,14 @@ public struct NodeStatus: Hashable, Sendable, Codable {
         public var roundTripMicroseconds: Int64?
         public var receivedBytes: UInt64
         public var sentBytes: UInt64
+        /// What of it and for it went no further; the reasons that occurred.
+        public var drops: [Drop]
+    }
+}
+
+extension [NodeStatus.Drop] {
+    init(_ tunnel: PeerStatus?) {
+        self = (tunnel?.drops ?? []).map { NodeStatus.Drop(reason: $0.reason.description, count: $0.count) }
     }
 }
 
@@ -155,7 +197,8 @@ extension NodeAgent {
                     hasSession: tunnel?.hasSession ?? false, handshakes: tunnel?.handshakes ?? 0,
                     up: peer.health.isUp(at: now.monotonic),
                     roundTripMicroseconds: peer.health.roundTrip.map { $0.nanoseconds / 1000 },
-                    receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0)
+                    receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0,
+                    drops: [NodeStatus.Drop](tunnel))
             }, domains: domains.map { domainStatus($0, now) })
     }
 
@@ -171,7 +214,7 @@ extension NodeAgent {
                     handshakes: tunnel?.handshakes ?? 0,
                     latestHandshake: tunnel?.lastHandshake.map { (now.wall - (now.monotonic - $0)).seconds },
                     receivedBytes: tunnel?.traffic.bytesReceived ?? 0, sentBytes: tunnel?.traffic.bytesSent ?? 0,
-                    refused: peer.refusal)
+                    drops: [NodeStatus.Drop](tunnel), refused: peer.refusal)
             }, warnings: domain.shadows, interfaceFailure: domain.interfaceFailure)
     }
 }

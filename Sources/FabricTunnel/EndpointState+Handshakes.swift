@@ -148,12 +148,12 @@ extension EndpointState {
             if let greatest = peer.pointee.timestamps.greatestReceived, timestamp <= greatest,
                 !planted(.timestampUnchecked)
             {
-                return drop(.handshakeReplayed)
+                return drop(.handshakeReplayed, peer)
             }
             if let last = peer.pointee.lastInitiationReceived,
                 now.monotonic - last < TunnelTimes.initiationInterval
             {
-                return drop(.handshakeFlood)
+                return drop(.handshakeFlood, peer)
             }
             peer.pointee.timestamps.greatestReceived = timestamp
             peer.pointee.lastInitiationReceived = now.monotonic

@@ -4,8 +4,15 @@ internal import FabricCore
 extension EndpointState {
     // MARK: Sending
 
-    mutating func drop(_ reason: DropReason) -> SendOutcome {
+    /// Counts for the endpoint and for the peer.
+    mutating func count(_ reason: DropReason, _ peer: PeerPointer, _ count: Int = 1) {
+        counters[reason] += UInt64(count)
+        peer.pointee.countDrop(reason, UInt64(count))
+    }
+
+    mutating func drop(_ reason: DropReason, _ peer: PeerPointer? = nil) -> SendOutcome {
         counters[reason] += 1
+        peer?.pointee.countDrop(reason)
         return .dropped(reason)
     }
 
@@ -20,19 +27,19 @@ extension EndpointState {
         guard let slot = domain.pointee.allowedIPs.lookup(destination), let peer = peers[slot] else {
             return drop(.noRoute)
         }
-        guard let endpoint = peer.pointee.endpoint else { return drop(.noEndpoint) }
+        guard let endpoint = peer.pointee.endpoint else { return drop(.noEndpoint, peer) }
         if packet.count > peer.pointee.largestPacket,
             let largest = InnerPacket.refusal(
                 UnsafeRawBufferPointer(packet.bytes), largest: peer.pointee.largestPacket)
         {
-            counters[.tooBig] += 1
+            count(.tooBig, peer)
             return .tooBig(largest: largest)
         }
         guard peer.pointee.staged.isEmpty, let session = usableSession(peer, now.monotonic) else {
             return stage(packet, for: peer, now)
         }
         let mtu = peer.pointee.paddingLimit(packet.count, mtu: domain.pointee.mtu)
-        guard SendHalf.hasRoom(packet, mtu: mtu) else { return drop(.noRoom) }
+        guard SendHalf.hasRoom(packet, mtu: mtu) else { return drop(.noRoom, peer) }
         transmit(&packet, peer, session, mtu: mtu, now)
         return .transmit(endpoint)
     }
@@ -61,8 +68,8 @@ extension EndpointState {
     }
 
     private mutating func stage(_ packet: borrowing PacketBuffer, for peer: PeerPointer, _ now: Now) -> SendOutcome {
-        guard packet.count <= PacketBuffer.maximumPacket else { return drop(.noRoom) }
-        if peer.pointee.staged.appendDroppingOldest(Array(packet.bytes)) { counters[.stagedOverflow] += 1 }
+        guard packet.count <= PacketBuffer.maximumPacket else { return drop(.noRoom, peer) }
+        if peer.pointee.staged.appendDroppingOldest(Array(packet.bytes)) { count(.stagedOverflow, peer) }
         if let session = usableSession(peer, now.monotonic), session.pointee.maySend {
             flush(peer)
         } else {
@@ -120,7 +127,7 @@ extension EndpointState {
             }
             _ = peer.pointee.staged.popFirst()
             guard let endpoint = peer.pointee.endpoint, buffer.assign(packet) else {
-                counters[.noRoom] += 1
+                count(.noRoom, peer)
                 continue
             }
             let mtu = peer.pointee.paddingLimit(buffer.count, mtu: domain.pointee.mtu)
@@ -132,8 +139,9 @@ extension EndpointState {
 
     // MARK: Receiving
 
-    mutating func drop(_ reason: DropReason) -> ReceiveOutcome {
+    mutating func drop(_ reason: DropReason, _ peer: PeerPointer? = nil) -> ReceiveOutcome {
         counters[reason] += 1
+        peer?.pointee.countDrop(reason)
         return .dropped(reason)
     }
 
@@ -163,14 +171,14 @@ extension EndpointState {
             let peer = peers[Int(entry.peerSlot)], let domain = domains[peer.pointee.domainSlot]
         else { return drop(.unknownReceiverIndex) }
         guard session.pointee.age(now.monotonic) < TunnelTimes.rejectAfter || planted(.deadSessionsReceive) else {
-            return drop(.sessionExpired)
+            return drop(.sessionExpired, peer)
         }
         if planted(.endpointTakenUnauthenticated) { updateEndpoint(peer, source) }
         switch session.pointee.receive.open(&datagram) {
         case .opened: break
-        case .replayed: return drop(.replayed)
-        case .notAuthentic: return drop(.notAuthentic)
-        case .exhausted: return drop(.sessionExpired)
+        case .replayed: return drop(.replayed, peer)
+        case .notAuthentic: return drop(.notAuthentic, peer)
+        case .exhausted: return drop(.sessionExpired, peer)
         }
         // From here on the sender is proven.
         updateEndpoint(peer, source)
@@ -183,12 +191,12 @@ extension EndpointState {
         }
         dataReceived(peer, now.monotonic)
         guard let (length, address) = InnerPacket.parse(UnsafeRawBufferPointer(datagram.bytes), destination: false)
-        else { return drop(.malformedInnerPacket) }
+        else { return drop(.malformedInnerPacket, peer) }
         guard domain.pointee.allowedIPs.lookup(address) == Int(entry.peerSlot) || planted(.innerSourceUnchecked) else {
-            return drop(.sourceNotAllowed)
+            return drop(.sourceNotAllowed, peer)
         }
         guard datagram.ecn == .notECT || InnerPacket.take(datagram.ecn, datagram.bytes) else {
-            return drop(.congestion)
+            return drop(.congestion, peer)
         }
         if !planted(.paddingKept) { datagram.dropLast(datagram.count - length) }
         counters.packetsReceived += 1

@@ -82,7 +82,7 @@ extension EndpointState {
             return sendInitiation(peer, now, isRetry: true)
         }
         clear(peer, .sendKeepalive)
-        counters[.stagedExpired] += UInt64(peer.pointee.staged.count)
+        if !peer.pointee.staged.isEmpty { count(.stagedExpired, peer, peer.pointee.staged.count) }
         peer.pointee.staged.removeAll()
         if let initiated = peer.pointee.initiated {
             indexes.remove(initiated.senderIndex)

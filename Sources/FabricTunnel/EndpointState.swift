@@ -249,7 +249,7 @@ struct EndpointState: ~Copyable {
         return PeerStatus(
             endpoint: peer.pointee.endpoint, lastHandshake: peer.pointee.lastHandshake,
             handshakes: peer.pointee.handshakes, hasSession: usableSession(peer, lastNow.monotonic) != nil,
-            traffic: peer.pointee.traffic, timestamps: peer.pointee.timestamps)
+            traffic: peer.pointee.traffic, timestamps: peer.pointee.timestamps, drops: peer.pointee.dropped)
     }
 
     mutating func raiseTimestampFloor(_ floor: WallTime) {

@@ -109,6 +109,13 @@ public struct PeerStatus: Hashable, Sendable {
     public var hasSession: Bool
     public var traffic: PeerTraffic
     public var timestamps: PeerTimestamps
+    /// What of the peer and for it was dropped; the reasons that occurred, in their own order.
+    public var drops: [PeerDrops]
+}
+
+public struct PeerDrops: Hashable, Sendable {
+    public var reason: DropReason
+    public var count: UInt64
 }
 
 /// A peer's traffic; bytes are those of inner IP packets.

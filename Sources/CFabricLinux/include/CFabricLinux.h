@@ -84,6 +84,9 @@ int fabric_link_disable_autoconfiguration(int interface_index);
 int fabric_address_change(int add, int interface_index, int family, const uint8_t *address, int prefix_length);
 int fabric_route_change(int add, int interface_index, int family, const uint8_t *destination, int prefix_length);
 
+// Packets that the kernel dropped on their way to the device's reader, its queue being full; as a number of 32 bits.
+int64_t fabric_link_transmit_drops(const char *name);
+
 // A socket that hears of changes to links, addresses and routes; it does not block.
 int fabric_route_watch(void);
 #define FABRIC_ROUTE_LINK 0

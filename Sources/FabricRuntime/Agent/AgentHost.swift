@@ -131,6 +131,8 @@ public final class AgentHost {
             measured: ciphers.measured.map { NodeStatus.Cipher(name: $0.name, nanoseconds: $0.nanoseconds) },
             offloads: packets.offloads, superPacketsRead: packets.counters.superPacketsRead,
             superPacketsWritten: packets.counters.superPacketsWritten, tooBigTold: agent.counters.tooBigTold,
+            outwardLatency: NodeStatus.Latency(packets.outwardLatency),
+            inwardLatency: NodeStatus.Latency(packets.inwardLatency),
             drops: agent.drops + packets.drops.map { NodeStatus.Drop(reason: $0.reason, count: $0.count) })
         return status
     }

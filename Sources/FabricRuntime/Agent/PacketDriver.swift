@@ -29,6 +29,8 @@ final class PacketDriver {
     static let readsPerTurn = 256
     static let bytesPerTurn = 1 << 20
     static let receivesPerTurn = 16
+    /// One in so many batches is timed: a look at the clock costs as much as the rest of a small packet's way here.
+    static let batchesPerSample: UInt64 = 64
 
     private let agent: NodeAgent
     private let socket: UDPSocket
@@ -41,6 +43,13 @@ final class PacketDriver {
     private let landing: UnsafeMutableRawPointer
     private let outgoing: UnsafeMutableRawPointer
     private var cursor = 0
+    /// Of packets from interfaces: from the read of the first in a batch until the kernel has them all. And of datagrams: from
+    /// when they were received until their packets are written.
+    private(set) var outwardLatency = LatencyHistogram()
+    private(set) var inwardLatency = LatencyHistogram()
+    private var batchesOut: UInt64 = 0
+    private var batchesIn: UInt64 = 0
+    private var firstReadAt = Instant.zero
     private var scratch = PacketBuffer(packetCapacity: NodeConfiguration.interfaceMTUs.upperBound)
     /// Told of what makes the socket unusable.
     private let report: (any Error) -> Void
@@ -92,6 +101,8 @@ final class PacketDriver {
     var drops: [(reason: String, count: UInt64)] {
         let socketDrops = [
             ("receive_truncated", socket.receiveCounters.truncated), ("receive_queue_full", socket.kernelDrops),
+            ("receive_error", socket.receiveCounters.errors),
+            ("interface_queue_full", interfaces.reduce(0) { $0 + $1.device.queueDrops }),
         ]
         return counters.drops + socketDrops.filter { $0.1 > 0 }
     }
@@ -172,6 +183,7 @@ final class PacketDriver {
             count: count)
         switch agent.send(&packet, domain: interface.domain, now: now) {
         case .transmit(let endpoint):
+            if runs.count == 0 { firstReadAt = now.monotonic }
             runs.append(packet.bytes.baseAddress!, length: packet.count, to: endpoint, ecn: packet.ecn)
             cursor += packet.start + packet.count
         case .deliver: giveBack(packet, to: interface)
@@ -197,6 +209,8 @@ final class PacketDriver {
             cursor = 0
         }
         counters.sendsLost += UInt64(try socket.send(runs))
+        batchesOut &+= 1
+        if batchesOut % Self.batchesPerSample == 1 { outwardLatency.add(LinuxClock.now().monotonic - firstReadAt) }
         if let endpoint = socket.takeSizeRefusal() { agent.datagramsTooLarge(for: endpoint, now: LinuxClock.now()) }
     }
 
@@ -219,6 +233,10 @@ final class PacketDriver {
                     } catch {
                         lose(interface, error)
                     }
+                }
+                batchesIn &+= 1
+                if batchesIn % Self.batchesPerSample == 1 {
+                    inwardLatency.add(LinuxClock.now().monotonic - now.monotonic)
                 }
                 if received < slots.capacity { break }
             }

@@ -59,8 +59,21 @@ struct TunnelPeer: ~Copyable {
     var lastHandshake: Instant?
     var handshakes: UInt64 = 0
     var traffic = PeerTraffic()
+    /// By reason; empty before the first.
+    private(set) var drops: [UInt64] = []
 
     var slot: Int { Int(handle.slot) }
+
+    mutating func countDrop(_ reason: DropReason, _ count: UInt64 = 1) {
+        if drops.isEmpty { drops = [UInt64](repeating: 0, count: DropReason.allCases.count) }
+        drops[Int(reason.rawValue)] &+= count
+    }
+
+    var dropped: [PeerDrops] {
+        drops.indices.filter { drops[$0] > 0 }.map {
+            PeerDrops(reason: DropReason(rawValue: UInt8($0))!, count: drops[$0])
+        }
+    }
 
     /// Another endpoint is another path.
     mutating func move(to endpoint: Endpoint) {
