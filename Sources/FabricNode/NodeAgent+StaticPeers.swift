@@ -24,11 +24,11 @@ extension NodeAgent {
     /// members of a snapshot get theirs.
     func placeStaticPeers(_ actions: inout [NodeAction]) {
         defer { staticHandles = Set(staticPeers.compactMap(\.handle)) }
-        var members: [RoutingDomainID: [[UInt8]: NodeID]] = [:]
+        var owners: [RoutingDomainID: [[UInt8]: NodeID]] = [:]
         for index in staticPeers.indices {
             guard let domain = domains.first(where: { $0.id == staticPeers[index].domain }) else { continue }
-            if members[domain.id] == nil { members[domain.id] = membersByKey(domain) }
-            var why = refusal(staticPeers[index].configuration, domain, members[domain.id] ?? [:])
+            if owners[domain.id] == nil { owners[domain.id] = nodesByKey(domain) }
+            var why = refusal(staticPeers[index].configuration, domain, owners[domain.id] ?? [:])
             if why == nil, staticPeers[index].handle == nil {
                 let peer = staticPeers[index].configuration
                 staticPeers[index].handle = tunnels.addPeer(
@@ -64,26 +64,26 @@ extension NodeAgent {
     }
 
     /// The nodes that the snapshot names in a domain, by their keys there.
-    private func membersByKey(_ domain: DomainState) -> [[UInt8]: NodeID] {
+    private func nodesByKey(_ domain: DomainState) -> [[UInt8]: NodeID] {
         guard let named = snapshot?.domains.first(where: { $0.id == domain.id })?.peers else { return [:] }
-        var members: [[UInt8]: NodeID] = [:]
+        var owners: [[UInt8]: NodeID] = [:]
         for node in named.sorted() {
-            guard let key = directory?.member(node)?.admission.tunnelKey(in: domain.id), members[key] == nil else {
+            guard let key = directory?.member(node)?.admission.tunnelKey(in: domain.id), owners[key] == nil else {
                 continue
             }
-            members[key] = node
+            owners[key] = node
         }
-        return members
+        return owners
     }
 
     private func refusal(
-        _ peer: WireGuardConfiguration.Peer, _ domain: DomainState, _ members: [[UInt8]: NodeID]
+        _ peer: WireGuardConfiguration.Peer, _ domain: DomainState, _ owners: [[UInt8]: NodeID]
     ) -> String? {
         if peer.publicKey == tunnels.publicKey(of: domain.id) { return "the key is this node's own in the domain" }
         if let prefix = peer.allowedIPs.first(where: { isReserved($0, domain) }) {
             return "AllowedIPs \(prefix) overlaps the network of the fabric's own addresses"
         }
-        return members[peer.publicKey].map { "the key is that of node \($0), which the snapshot names as a peer" }
+        return owners[peer.publicKey].map { "the key is that of node \($0), which the snapshot names as a peer" }
     }
 
     // MARK: The underlay
