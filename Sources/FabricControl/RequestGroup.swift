@@ -22,8 +22,9 @@ extension ControlPlane {
         handle(requests: [RequestRun(request)], now: now)[0]
     }
 
-    /// Runs these in one transaction, in order. Never throws: whatever goes wrong is a reply. When the transaction fails though
-    /// the store was there, each gets one of its own: a disk that is full is no reason to refuse those who only read.
+    /// Runs these in one transaction, in order. Never throws: whatever goes wrong is a reply. When the transaction fails for what
+    /// one of them asked, each gets one of its own; when the store gives out in its midst, those who wrote nothing share
+    /// another: a disk that is full is no reason to refuse those who only read.
     public func handle(requests: [RequestRun], now: Now) -> [Handled] {
         let entries = requests.map { run -> Entry in
             if run.parkedUntil == nil { counters.requests += 1 } else { counters.resumed += 1 }
@@ -77,64 +78,71 @@ extension ControlPlane {
 
     private func run(_ ready: [Ready], _ now: Now) -> [RunResult] {
         guard !ready.isEmpty else { return [] }
-        let (results, failure) = attempt(ready, now)
-        guard let failure, ready.count > 1, failure.wasReached else { return results }
-        var own: [RunResult] = []
-        for request in ready {
-            let (results, failure) = attempt([request], now)
-            own += results
-            if let failure, !failure.wasReached {
-                // It is gone meanwhile; asking it for each would only take longer.
-                own += Array(repeating: .failure(failure.error), count: ready.count - own.count)
-                break
-            }
+        let first = attempt(ready, now)
+        guard let failure = first.failure, ready.count > 1 else { return first.results }
+        switch failure {
+        case .constraint, .statement, .corrupt: return ready.flatMap { attempt([$0], now).results }
+        case .unknownOutcome: return first.results
+        case .unavailable: break
         }
-        return own
+        // Asking it for each would only take longer: it may let everyone wait.
+        let readers = ready.indices.filter { first.hasRun && !first.wrote.contains($0) }
+        guard !readers.isEmpty else { return first.results }
+        var results = first.results
+        for (index, result) in zip(readers, attempt(readers.map { ready[$0] }, now).results) { results[index] = result }
+        return results
     }
 
-    /// What ended a transaction, which nothing of it survived.
-    private struct GroupFailure {
-        var error: StoreError
-        /// The transaction had begun.
-        var wasReached: Bool
+    /// What a transaction came to.
+    private struct Attempt {
+        var results: [RunResult]
+        /// What ended it, if nothing of it survived, or nobody knows whether it did.
+        var failure: StoreError?
+        /// It had come to its first request.
+        var hasRun = false
+        /// By index.
+        var wrote: Set<Int> = []
     }
 
-    private func attempt(_ ready: [Ready], _ now: Now) -> ([RunResult], GroupFailure?) {
+    private func attempt(_ ready: [Ready], _ now: Now) -> Attempt {
         // Of the last run.
         var given: [RunResult] = []
-        var hasBegun = false
+        var attempt = Attempt(results: [])
         do {
             try store.transaction { transaction in
-                hasBegun = true
                 given = []
-                for request in ready { given.append(try result(of: request, ready.count == 1, transaction, now)) }
+                attempt.hasRun = true
+                attempt.wrote = []
+                for (index, request) in ready.enumerated() {
+                    let noting = NotingTransaction(transaction)
+                    defer { if noting.hasWritten { attempt.wrote.insert(index) } }
+                    given.append(try result(of: request, ready.count == 1, noting, now))
+                }
             }
-            return (given, nil)
+            for case .failure(let error as StoreError) in given { note(error) }
+            attempt.results = given
         } catch let error as StoreError {
             note(error)
+            attempt.failure = error
+            attempt.results = Array(repeating: .failure(error), count: ready.count)
             if case .unknownOutcome = error, given.count == ready.count {
-                return (planted(.replyDespiteFailedCommit) ? given : given.map { unknown($0, error) }, nil)
+                attempt.results = planted(.replyDespiteFailedCommit) ? given : given.map { unknown($0, error) }
             }
-            return (
-                Array(repeating: .failure(error), count: ready.count),
-                GroupFailure(error: error, wasReached: hasBegun)
-            )
         } catch {
-            return ([.failure(error)], nil)
+            attempt.results = Array(repeating: .failure(error), count: ready.count)
         }
+        return attempt
     }
 
-    /// It may have taken place: the reply says so, and whoever waits looks again, in a transaction that finds out. A refusal
-    /// stands, having written nothing.
+    /// It may have taken place: the reply says so, and whoever waits looks again, in a transaction that finds out. Nor is a
+    /// refusal certain, which may rest on what a neighbour wrote.
     private func unknown(_ result: RunResult, _ error: StoreError) -> RunResult {
-        result.map { handled in
-            var handled = handled
-            handled.outcome = .reply(Self.problem(for: error).reply)
-            return handled
-        }
+        guard case .success(var handled) = result else { return .failure(error) }
+        handled.outcome = .reply(Self.problem(for: error).reply)
+        return .success(handled)
     }
 
-    /// Throws what must end the transaction: an error of the store, and what ends the only request of all.
+    /// Throws what must end the transaction: a failed statement, and what ends the only request of all.
     private func result(
         of request: Ready, _ isAlone: Bool, _ transaction: any Transaction, _ now: Now
     ) throws -> RunResult {
@@ -142,7 +150,9 @@ extension ControlPlane {
         do {
             return .success(try transaction.nested { try perform(request, transaction, now) })
         } catch let error as StoreError {
-            throw error
+            // A row that can't be understood is its reader's trouble. If a statement failed, the store ends the transaction.
+            guard case .corrupt = error else { throw error }
+            return .failure(error)
         } catch {
             return .failure(error)
         }
@@ -181,4 +191,21 @@ extension ControlPlane {
         }
         return handled
     }
+}
+
+/// Passes everything on, and knows whether anything was to be changed.
+private final class NotingTransaction: Transaction {
+    private let base: any Transaction
+    private(set) var hasWritten = false
+
+    init(_ base: any Transaction) { self.base = base }
+
+    func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] { try base.query(sql, arguments) }
+
+    func execute(_ sql: String, _ arguments: [SQLValue]) throws -> Int {
+        hasWritten = true
+        return try base.execute(sql, arguments)
+    }
+
+    func nested<Result>(_ body: () throws -> Result) throws -> Result { try base.nested(body) }
 }

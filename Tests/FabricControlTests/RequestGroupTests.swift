@@ -82,10 +82,12 @@ struct RequestGroupTests {
         let host = try bench.host("node")
         let enrolment = try host.enrolment(token)
         bench.store.isFull = true
+        bench.store.transactions = 0
         let ids = together(
             bench, [enrolment, bench.calls.cluster(host.cluster).request, bench.calls.nodes(host.cluster).request])
         #expect(try Bench.refusal(try #require(bench.replies[ids[0]])) == .unavailable)
         #expect(ids.dropFirst().allSatisfy { bench.replies[$0]?.status == 200 })
+        #expect(bench.store.transactions == 2, "a store that lets everyone wait is not asked for each")
     }
 
     @Test(arguments: [FaultyStore.Fault.unavailable, .unknownButCommitted, .unknownAndLost])
@@ -95,9 +97,13 @@ struct RequestGroupTests {
         let (token, _) = try bench.makeToken(uses: 3)
         let hosts = try (0..<3).map { try bench.host("node-\($0)") }
         let requests = try hosts.map { try $0.enrolment(token) }
+        var foreign = token
+        foreign.secret = bench.random.bytes(32)
+        let stranger = try bench.host("stranger").enrolment(foreign)
         bench.store.next = fault
         let failed = bench.service.counters.storeErrors
-        for id in together(bench, requests) {
+        // The stranger's refusal may rest on what the others wrote.
+        for id in together(bench, requests + [stranger]) {
             #expect(try Bench.refusal(try #require(bench.replies[id])) == .unavailable)
         }
         #expect(bench.service.counters.storeErrors == failed + 1, "it is not asked for each")

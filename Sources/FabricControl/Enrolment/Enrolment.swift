@@ -223,6 +223,7 @@ extension ControlPlane {
         try call.transaction.execute(
             "UPDATE node_join_requests SET status = $1 WHERE id = $2",
             [.text(JoinRequestStatus.pending.rawValue), .id(row.id)])
+        call.touched.append(.joinRequest(row.id))
         if planted(.certificateBeforeApproval) {
             try issueCertificate(
                 for: NodeKey(cluster: row.cluster, node: row.node), publicKey: row.identityKey,

@@ -123,7 +123,7 @@ extension ControlPlane {
         guard caller.standing != .replaced, caller.health != .new, let lastOffset = caller.clockOffset,
             isSkewed(lastOffset) == isSkewed(offset),
             !caller.audits.mustTell(at: now.wall.milliseconds, settings.reportAuditInterval),
-            !hasForeignSnapshot(beat, caller)
+            hasForeignSnapshot(beat, caller) == false
         else { return nil }
         return PlainHeartbeat(
             state: NodeState(beat, caller, offset: offset, receivedAt: heartbeat.wall.milliseconds, settings),

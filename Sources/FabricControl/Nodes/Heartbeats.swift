@@ -62,7 +62,7 @@ extension ControlPlane {
     private func raiseVersion(
         _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
     ) throws -> (version: Int64, raise: String?) {
-        guard hasForeignSnapshot(beat, caller), !planted(.versionNotRaised) else {
+        guard try hasForeignSnapshot(beat, caller, call), !planted(.versionNotRaised) else {
             return (caller.snapshotVersion, nil)
         }
         guard beat.appliedVersion - caller.snapshotVersion <= 1_000_000 else {
@@ -84,14 +84,29 @@ extension ControlPlane {
     }
 
     /// Whether the node's snapshot is newer than ours, another of the same version, or not the one from which ours follows.
-    func hasForeignSnapshot(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller) -> Bool {
+    /// Nil where only the snapshot itself can tell.
+    func hasForeignSnapshot(_ beat: ControlAPI.Heartbeat, _ caller: NodeCaller) -> Bool? {
         if beat.appliedVersion > caller.snapshotVersion { return true }
         guard let theirs = beat.appliedHash?.bytes, let ours = caller.snapshotHash else { return false }
         switch beat.appliedVersion {
         case caller.snapshotVersion: return theirs != ours
-        case caller.snapshotVersion - 1: return caller.previousHash.map { $0 != theirs } ?? false
+        case caller.snapshotVersion - 1: return caller.previousHash.map { $0 != theirs }
         default: return false
         }
+    }
+
+    private func hasForeignSnapshot(
+        _ beat: ControlAPI.Heartbeat, _ caller: NodeCaller, _ call: Call
+    ) throws -> Bool {
+        if let isForeign = hasForeignSnapshot(beat, caller) { return isForeign }
+        guard let theirs = beat.appliedHash?.bytes,
+            let envelope = try call.transaction.first(
+                "SELECT envelope FROM snapshots WHERE cluster_id = $1 AND node_id = $2",
+                [.id(caller.key.cluster), .id(caller.key.node)]
+            )?.optionalEnvelope("envelope"),
+            let snapshot = try? envelope.unverified(Snapshot.self), let previous = snapshot.previousHash
+        else { return false }
+        return previous.bytes != theirs
     }
 }
 

@@ -102,7 +102,11 @@ public final class ControlService: Component {
             plane.counters.parksExpired += 1
             release(id, into: &actions)
         }
-        if let sweepAt, sweepAt <= instant { sweep(now) }
+        if let sweepAt, sweepAt <= instant {
+            // Nobody is silent whose heartbeat has come.
+            while requests.heartbeats > 0 { runRequests(now, into: &actions) }
+            sweep(now)
+        }
         if let tellAt, tellAt <= instant { tellSilences(now) }
         if let refreshAt, refreshAt <= instant { checkRefresh(now) }
         if let probeAt, probeAt <= instant { probe(now) }
@@ -156,7 +160,7 @@ extension ControlService {
                 precondition(until > now.monotonic, "a handler parked a request whose time is up")
                 let request = ParkedRequests.Parked(
                     request: entry.request, topic: topic, until: until, otherwise: otherwise)
-                if entry.parked == nil { park(id, request, into: &actions) } else { parked.insert(id, request) }
+                park(id, request, into: &actions)
             }
         }
         if handled.snapshotsDirty, flushAt == nil {
@@ -218,6 +222,8 @@ extension ControlService {
             if heartbeats.batchCount >= plane.settings.heartbeatsPerBatch { storeHeartbeats(now, into: &actions) }
             return
         }
+        var request = request
+        request.receivedAt = now.wall
         // It does not wait for heartbeats, but none that came before it may be stored after it.
         if heartbeats.isInBatch(sender) { storeHeartbeats(now, into: &actions) }
         for earlier in heartbeats.takeSingles(of: sender) {

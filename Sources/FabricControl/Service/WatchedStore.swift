@@ -71,7 +71,17 @@ private final class WatchedTransaction: Transaction {
 
     func nested<Result>(_ body: () throws -> Result) throws -> Result {
         let before = (hasWritten, hasChanged)
-        do { return try base.nested(body) } catch {
+        var hasThrown = false
+        do {
+            return try base.nested {
+                do { return try body() } catch {
+                    hasThrown = true
+                    throw error
+                }
+            }
+        } catch {
+            // Otherwise the savepoint itself failed.
+            if !hasThrown { hasFailed = true }
             if !hasFailed { (hasWritten, hasChanged) = before }
             throw error
         }
