@@ -92,7 +92,7 @@ extension UDPSocket {
             while batch < min(runs.count - next, DatagramBatch.maximumCapacity) {
                 let index = batch
                 let run = runs[next + index]
-                if index > 0, run.endpoint == fragmented?.endpoint { break }
+                if index > 0, isAsLargeAsRefused(run) { break }
                 batch += 1
                 outgoing[index].base = run.start
                 outgoing[index].length = run.length
@@ -133,10 +133,14 @@ extension UDPSocket {
     }
 
     /// Whether a run's datagrams are as large as those that the kernel refused in one call.
+    private func isAsLargeAsRefused(_ run: DatagramRuns.Run) -> Bool {
+        guard let known = fragmented else { return false }
+        return known.endpoint == run.endpoint && run.count > 1 && run.segmentSize >= known.segmentSize
+    }
+
+    /// The same; counts down to the next attempt.
     private func isFragmented(_ run: DatagramRuns.Run) -> Bool {
-        guard let known = fragmented, known.endpoint == run.endpoint, run.count > 1,
-            run.segmentSize >= known.segmentSize
-        else { return false }
+        guard let known = fragmented, isAsLargeAsRefused(run) else { return false }
         fragmented = known.runsLeft > 1 ? (known.endpoint, known.segmentSize, known.runsLeft - 1) : nil
         return true
     }

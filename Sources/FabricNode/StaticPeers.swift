@@ -15,10 +15,21 @@ public struct StaticPeers: Hashable, Sendable {
         self.configuration = configuration
     }
 
+    /// Networks that the files of several domains may hold together: each is held against those of the other domains, also for
+    /// packets.
+    public static let mostNetworksOfSeveral = 1_024
+
     /// Throws for what one file alone does not show: `underlay` are the addresses that this host needs outside its tunnels.
     public static func check(
         _ all: [StaticPeers], domains: [RoutingDomainID], underlay: [Endpoint]
     ) throws(StaticPeersError) {
+        let networks = all.reduce(0) { $0 + $1.networks.count }
+        if all.count > 1, networks > mostNetworksOfSeveral {
+            throw StaticPeersError(
+                file: all[all.count - 1].file, line: nil,
+                "the files of \(all.count) routing domains hold \(networks) networks together, and \(mostNetworksOfSeveral) is the most: "
+                    + "give a domain with so many a host of its own")
+        }
         for (index, one) in all.enumerated() {
             guard domains.contains(one.domain) else {
                 let known = domains.map(\.text).joined(separator: ", ")

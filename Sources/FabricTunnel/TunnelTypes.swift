@@ -31,8 +31,8 @@ public struct PeerConfiguration: Sendable {
     public var endpoint: Endpoint?
     /// How long nothing may be sent before a keepalive is; nil for never. At least 1 s.
     public var persistentKeepalive: Duration?
-    /// Whether its datagrams carry the marks of the packets in them (RFC 6040's normal mode): where the other side is known to
-    /// take a congestion mark in. Otherwise they say that nobody speaks ECN (compatibility mode), which loses no mark.
+    /// Whether its datagrams carry the marks of the packets in them (RFC 6040's normal mode): where the other side takes a
+    /// congestion mark in, as every node does. Otherwise they say that nobody speaks ECN (compatibility mode), which loses no mark.
     public var copiesECN: Bool
     /// What a former run knew; see `PeerTimestamps`.
     public var timestamps: PeerTimestamps

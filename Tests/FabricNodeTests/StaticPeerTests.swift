@@ -346,10 +346,18 @@ import Testing
             files: [(.fabric, first), (blue, "[Interface]\nAddress=10.91.0.1/24\n" + peer("10.1.0.0/16"))],
             says: "overlaps a network of"),
         Refused(files: [(.fabric, peer("203.0.113.0/24"))], says: "outside the tunnel"),
+        Refused(files: [(.fabric, peer("10.0.0.0/32")), (blue, many)], says: "hold 1025 networks together"),
         Refused(
             files: [(.fabric, "[Interface]\nAddress=203.0.113.9/24\n" + peer("10.1.0.0/16"))],
             says: "outside the tunnel"),
     ]
+
+    /// Four peers with 256 networks each.
+    private static let many = (1...4).map { number in
+        let networks = (0..<256).map { "10.\(number).0.\($0)/32" }.joined(separator: ",")
+        return
+            "[Peer]\nPublicKey=\(Base64.encode([UInt8](repeating: UInt8(number), count: 32)))\nAllowedIPs=\(networks)\n"
+    }.joined()
 
     @Test(arguments: refused) func `files that don't go together are refused`(_ wrong: Refused) throws {
         let files = try wrong.files.map { try StaticPeers.file($0.0, $0.1, file: "\($0.0).conf") }

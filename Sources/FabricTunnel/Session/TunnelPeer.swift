@@ -82,10 +82,11 @@ struct TunnelPeer: ~Copyable {
         largestPacket = .max
     }
 
-    /// The path to the endpoint takes underlay packets of so many bytes.
+    /// The path to the endpoint takes underlay packets of so many bytes. Below IPv6's 1,280 the underlay fragments: routers that
+    /// ask for less are rare, and messages that claim to be of one are easily forged.
     mutating func limit(toPathMTU bytes: Int) {
         guard let endpoint else { return }
-        largestPacket = max(bytes - TransportHeader.underlay(endpoint), InnerPacket.leastMTU)
+        largestPacket = max(bytes, InnerPacket.leastMTUv6) - TransportHeader.underlay(endpoint)
     }
 
     /// Padding makes no packet longer than the interface's MTU, nor than what the path takes.

@@ -27,8 +27,6 @@ enum InnerPacket {
         }
     }
 
-    /// What every link carries (RFC 791).
-    static let leastMTU = 68
     /// What every link that carries IPv6 takes (RFC 8200, section 5); below it, what is around the packet is fragmented.
     static let leastMTUv6 = 1280
 
