@@ -28,6 +28,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case firstDomainForAll
     case retransmissionOff
     case oldSessionDroppedAtRekey
+    case oldSessionDroppedAtCrossing
 
     // FabricNode and FabricMesh
     case keysUsedBeforeDurable

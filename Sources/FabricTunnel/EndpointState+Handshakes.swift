@@ -42,6 +42,7 @@ extension EndpointState {
         peer.pointee.timestamps.greatestSent = timestamp
         greatestTimestampSent = max(greatestTimestampSent ?? timestamp, timestamp)
         peer.pointee.initiated = initiated
+        peer.pointee.initiatedAt = now.monotonic
         indexes.set(initiated.senderIndex, peerSlot: peer.pointee.slot, keyPair: nil)
         logKeys(peer, domain, ephemeral: ephemeral)
         queueHandshake(message.bytesBeforeMACs, to: endpoint, peer, now.monotonic)
@@ -177,9 +178,7 @@ extension EndpointState {
             presharedKey: peer.pointee.presharedKey, ephemeralPrivateKey: ephemeral, senderIndex: senderIndex,
             cryptography)
         let keyPair = begin(session, peer, isInitiator: false, now.monotonic)
-        let (a, b) = peer.pointee.keyPairs.addResponded(keyPair)
-        discard(a)
-        discard(b)
+        discard(peer.pointee.keyPairs.addResponded(keyPair))
         peer.pointee.lastSentHandshake = now.monotonic
         logKeys(peer, domain, ephemeral: ephemeral)
         queueHandshake(message.bytesBeforeMACs, to: source, peer, now.monotonic)
@@ -225,10 +224,17 @@ extension EndpointState {
         counters.responsesReceived += 1
         peer.pointee.initiated = nil
         updateEndpoint(peer, source)
-        let (a, b) = peer.pointee.keyPairs.addInitiated(begin(session, peer, isInitiator: true, now.monotonic))
-        discard(a)
-        discard(b)
-        handshakeCompleted(peer, isInitiator: true, now.monotonic)
+        let keyPair = begin(session, peer, isInitiator: true, now.monotonic)
+        let (over, isCurrent) = peer.pointee.keyPairs.addInitiated(
+            keyPair, initiatedAt: peer.pointee.initiatedAt,
+            peerPrevails: peer.pointee.publicKey.lexicographicallyPrecedes(domain.pointee.identity.publicKey))
+        discard(over)
+        if planted(.oldSessionDroppedAtRekey)
+            || planted(.oldSessionDroppedAtCrossing) && peer.pointee.keyPairs.next != nil
+        {
+            discard(peer.pointee.keyPairs.takePrevious())
+        }
+        if isCurrent { handshakeCompleted(peer, isInitiator: true, now.monotonic) }
         authenticatedPacketReceived(peer, now.monotonic)
         if planted(.stagedPacketsLost) { peer.pointee.staged.removeAll() }
         // The responder may not send before it has had a packet: give it one.
@@ -242,7 +248,9 @@ extension EndpointState {
 
     /// The first packet under the session that we responded to: the other side has it.
     mutating func confirmSession(_ peer: PeerPointer, _ now: Now) {
-        discard(peer.pointee.keyPairs.confirmNext())
+        let (over, isCurrent) = peer.pointee.keyPairs.confirmNext()
+        discard(over)
+        guard isCurrent else { return }
         handshakeCompleted(peer, isInitiator: false, now.monotonic)
         flush(peer)
     }

@@ -37,6 +37,8 @@ struct TunnelPeer: ~Copyable {
     var staticStatic: [UInt8]?
     /// Our initiation that waits for a response.
     var initiated: Handshake.Initiated?
+    /// When the last initiation of ours went out.
+    var initiatedAt = Instant.zero
     var keyPairs = KeyPairs()
     var cookies = CookieJar()
     var staged: BoundedQueue<[UInt8]>
