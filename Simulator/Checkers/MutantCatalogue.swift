@@ -76,8 +76,8 @@
                 "A lost initiation is not sent again by itself."
             case .oldSessionDroppedAtRekey:
                 "What is under way under the old key is lost at each rekey."
-            case .oldSessionDroppedAtCrossing:
-                "What is under way under the old key is lost when both sides renew it at once."
+            case .crossingUnnoticed:
+                "Two sides that begin at once answer each other, and get two sessions."
             case .keysUsedBeforeDurable:
                 "The join request leaves before the keys are on disk."
             case .tunnelsBeforeFloor:

@@ -28,7 +28,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case firstDomainForAll
     case retransmissionOff
     case oldSessionDroppedAtRekey
-    case oldSessionDroppedAtCrossing
+    case crossingUnnoticed
 
     // FabricNode and FabricMesh
     case keysUsedBeforeDurable

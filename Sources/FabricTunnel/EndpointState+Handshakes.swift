@@ -160,7 +160,12 @@ extension EndpointState {
             peer.pointee.lastInitiationReceived = now.monotonic
             counters.initiationsReceived += 1
             updateEndpoint(peer, source)
-            try respond(to: opened, peer, domain, from: source, now)
+            if crossesOurs(peer, domain, now.monotonic) {
+                peer.pointee.crossing = CrossingInitiation(opened: opened, source: source)
+                set(peer, .answerCrossing, peer.pointee.initiatedAt + TunnelTimes.crossingPatience)
+            } else {
+                try respond(to: opened, peer, domain, from: source, now)
+            }
             authenticatedPacketReceived(peer, now.monotonic)
             return .handshake
         } catch {
@@ -168,17 +173,44 @@ extension EndpointState {
         }
     }
 
+    /// Whether an initiation that comes now has met ours on the way, and yields. Two sessions would be one too many: each side
+    /// would use its own, and both renew it at the same time. So the one by the smaller public key goes first. A side that knows
+    /// nothing of this gives up its own initiation for ours, as WireGuard's implementations do.
+    private func crossesOurs(_ peer: PeerPointer, _ domain: DomainPointer, _ now: Instant) -> Bool {
+        peer.pointee.initiated != nil && now - peer.pointee.initiatedAt < TunnelTimes.crossingPatience
+            && domain.pointee.identity.publicKey.lexicographicallyPrecedes(peer.pointee.publicKey)
+            && !planted(.crossingUnnoticed)
+    }
+
+    /// Our own initiation was not answered in time, so the peer's is.
+    mutating func answerCrossing(_ peer: PeerPointer, _ now: Now) {
+        guard let crossing = peer.pointee.crossing, let domain = domains[peer.pointee.domainSlot] else { return }
+        do throws(Handshake.Failure) {
+            try respond(to: crossing.opened, peer, domain, from: crossing.source, now)
+        } catch {
+            count(error.dropReason, peer)
+        }
+    }
+
+    private mutating func forgetCrossing(_ peer: PeerPointer) {
+        peer.pointee.crossing = nil
+        clear(peer, .answerCrossing)
+    }
+
     private mutating func respond(
         to opened: Handshake.OpenedInitiation, _ peer: PeerPointer, _ domain: DomainPointer, from source: Endpoint,
         _ now: Now
     ) throws(Handshake.Failure) {
+        forgetCrossing(peer)
         let senderIndex = freshIndex()
         let ephemeral = random.bytes(32)
         let (message, session) = try opened.respond(
             presharedKey: peer.pointee.presharedKey, ephemeralPrivateKey: ephemeral, senderIndex: senderIndex,
             cryptography)
         let keyPair = begin(session, peer, isInitiator: false, now.monotonic)
-        discard(peer.pointee.keyPairs.addResponded(keyPair))
+        let (a, b) = peer.pointee.keyPairs.addResponded(keyPair, now: now.monotonic)
+        discard(a)
+        discard(b)
         peer.pointee.lastSentHandshake = now.monotonic
         logKeys(peer, domain, ephemeral: ephemeral)
         queueHandshake(message.bytesBeforeMACs, to: source, peer, now.monotonic)
@@ -223,18 +255,14 @@ extension EndpointState {
         }
         counters.responsesReceived += 1
         peer.pointee.initiated = nil
+        forgetCrossing(peer)
         updateEndpoint(peer, source)
         let keyPair = begin(session, peer, isInitiator: true, now.monotonic)
-        let (over, isCurrent) = peer.pointee.keyPairs.addInitiated(
-            keyPair, initiatedAt: peer.pointee.initiatedAt,
-            peerPrevails: peer.pointee.publicKey.lexicographicallyPrecedes(domain.pointee.identity.publicKey))
-        discard(over)
-        if planted(.oldSessionDroppedAtRekey)
-            || planted(.oldSessionDroppedAtCrossing) && peer.pointee.keyPairs.next != nil
-        {
-            discard(peer.pointee.keyPairs.takePrevious())
-        }
-        if isCurrent { handshakeCompleted(peer, isInitiator: true, now.monotonic) }
+        let (a, b) = peer.pointee.keyPairs.addInitiated(keyPair, now: now.monotonic)
+        discard(a)
+        discard(b)
+        if planted(.oldSessionDroppedAtRekey) { discard(peer.pointee.keyPairs.takePrevious()) }
+        handshakeCompleted(peer, isInitiator: true, now.monotonic)
         authenticatedPacketReceived(peer, now.monotonic)
         if planted(.stagedPacketsLost) { peer.pointee.staged.removeAll() }
         // The responder may not send before it has had a packet: give it one.
@@ -250,9 +278,13 @@ extension EndpointState {
     mutating func confirmSession(_ peer: PeerPointer, _ now: Now) {
         let (over, isCurrent) = peer.pointee.keyPairs.confirmNext()
         discard(over)
-        guard isCurrent else { return }
-        handshakeCompleted(peer, isInitiator: false, now.monotonic)
-        flush(peer)
+        if isCurrent {
+            handshakeCompleted(peer, isInitiator: false, now.monotonic)
+            flush(peer)
+        } else {
+            peer.pointee.handshakes += 1
+            counters.sessionsEstablished += 1
+        }
     }
 
     private mutating func handshakeCompleted(_ peer: PeerPointer, isInitiator: Bool, _ now: Instant) {

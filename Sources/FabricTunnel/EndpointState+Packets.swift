@@ -182,7 +182,7 @@ extension EndpointState {
         }
         // From here on the sender is proven.
         updateEndpoint(peer, source)
-        if peer.pointee.keyPairs.isUnconfirmed(session), !planted(.responderNeverConfirms) { confirmSession(peer, now) }
+        if peer.pointee.keyPairs.next == session, !planted(.responderNeverConfirms) { confirmSession(peer, now) }
         keepKeyFreshAfterReceiving(peer, now)
         authenticatedPacketReceived(peer, now.monotonic)
         guard datagram.count > 0 else {

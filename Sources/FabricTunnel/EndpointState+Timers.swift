@@ -70,6 +70,7 @@ extension EndpointState {
             guard let interval = peer.pointee.persistentKeepalive else { return }
             sendKeepalive(peer, now)
             set(peer, .persistentKeepalive, now.monotonic + interval)
+        case .answerCrossing: answerCrossing(peer, now)
         }
     }
 

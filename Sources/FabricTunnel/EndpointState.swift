@@ -291,6 +291,7 @@ struct EndpointState: ~Copyable {
             indexes.remove(initiated.senderIndex)
             peer.pointee.initiated = nil
         }
+        peer.pointee.crossing = nil
         for keyPair in peer.pointee.keyPairs.removeAll() { discard(keyPair) }
     }
 

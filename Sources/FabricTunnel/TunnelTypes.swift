@@ -139,6 +139,8 @@ public enum TunnelTimer: Int, CaseIterable, Hashable, Sendable, CustomStringConv
     /// No new session for three times its life.
     case zeroKeyMaterial
     case persistentKeepalive
+    /// An initiation of ours has had no response, and one of the peer that crossed it waits for the answer.
+    case answerCrossing
 
     public var description: String {
         switch self {
@@ -147,6 +149,7 @@ public enum TunnelTimer: Int, CaseIterable, Hashable, Sendable, CustomStringConv
         case .newHandshake: "new handshake"
         case .zeroKeyMaterial: "zero key material"
         case .persistentKeepalive: "persistent keepalive"
+        case .answerCrossing: "answer the initiation that crossed"
         }
     }
 }
@@ -176,6 +179,8 @@ public enum TunnelTimes {
     public static let rekeyTimeoutJitter = Duration.milliseconds(333)
     /// An initiator that receives under a session of this age starts a handshake before it is too late.
     public static let rekeyOnReceiveAfter = rejectAfter - keepaliveTimeout - rekeyTimeout
+    /// For so long the answer to our initiation may take before one of the peer that crossed it is answered.
+    public static let crossingPatience = Duration.seconds(1)
     public static let zeroKeysAfter = rejectAfter * 3
     /// Initiations of one peer that come closer are a flood.
     public static let initiationInterval = Duration.milliseconds(20)

@@ -39,69 +39,41 @@ typealias KeyPairPointer = UnsafeMutablePointer<KeyPair>
 /// initiator:  new -> current -> previous
 /// responder:  new -> next, and on the first packet under it: next -> current -> previous
 /// ```
-///
-/// When both sides initiate at once there are two new sessions, and each side has its own as current. They settle on one, or
-/// they would both initiate again at each rekey: the initiator with the smaller public key prevails, and the other goes over
-/// to its session when a packet comes under that. An implementation that knows nothing of this stays with its own, and is
-/// understood all the same.
 struct KeyPairs {
-    /// What becomes of `next` when a packet comes under it.
-    private enum Rank {
-        /// It becomes the current session, and that the previous one.
-        case newest
-        /// It crossed the current one, and takes its place.
-        case prevails
-        /// A session of ours overtook it. That stays, and this is what the other side sends under, for a moment or for long.
-        case yields
-        /// It yields, and a packet has come.
-        case inUse
-    }
-
     private(set) var previous: KeyPairPointer?
     private(set) var current: KeyPairPointer?
     private(set) var next: KeyPairPointer?
-    private var nextRank = Rank.newest
 
-    /// Takes a session that this side initiated at `initiatedAt`. Returns one that is over, and whether the new one is the
-    /// current one now. `peerPrevails` says whose session counts if the other side initiated one meanwhile.
-    mutating func addInitiated(
-        _ new: KeyPairPointer, initiatedAt: Instant, peerPrevails: Bool
-    ) -> (over: KeyPairPointer?, isCurrent: Bool) {
-        func prevails(_ rival: KeyPairPointer) -> Bool {
-            peerPrevails && !rival.pointee.isInitiator && rival.pointee.createdAt >= initiatedAt
-        }
-        if let current, prevails(current) { return (new, false) }
-        if let next, nextRank != .inUse { nextRank = prevails(next) ? .prevails : .yields }
+    /// Takes a session that this side initiated. Returns those that are over. The other side may come to send under `next`
+    /// yet, and sends under `current` as long as it doesn't.
+    mutating func addInitiated(_ new: KeyPairPointer, now: Instant) -> (KeyPairPointer?, KeyPairPointer?) {
         defer { (previous, current) = (current, new) }
+        return (previous, Self.takeIfDead(&next, now))
+    }
+
+    /// Takes a session that the other side initiated. Returns those that are over. Until it has our response, which may be
+    /// lost, the other side sends under `current`, or under `previous` if it initiated when we did.
+    mutating func addResponded(_ new: KeyPairPointer, now: Instant) -> (KeyPairPointer?, KeyPairPointer?) {
+        defer { next = new }
+        return (next, Self.takeIfDead(&previous, now))
+    }
+
+    /// The first packet came under `next`. Returns the session that is over, and whether `next` is the current one now: when one
+    /// of ours is newer, that stays.
+    mutating func confirmNext() -> (over: KeyPairPointer?, isCurrent: Bool) {
+        defer { next = nil }
+        if let current, let next, current.pointee.isInitiator, current.pointee.createdAt > next.pointee.createdAt {
+            defer { previous = next }
+            return (previous, false)
+        }
+        defer { (previous, current) = (current, next) }
         return (previous, true)
     }
 
-    /// Takes a session that the other side initiated. Returns one that is over. What the other side sends under now stays:
-    /// should our response be lost, it goes on with that.
-    mutating func addResponded(_ new: KeyPairPointer) -> KeyPairPointer? {
-        defer { (next, nextRank) = (new, .newest) }
-        guard nextRank == .inUse else { return next }
-        defer { previous = next }
-        return previous
-    }
-
-    /// Whether a packet under this session is the first of one that we responded to.
-    @inline(__always)
-    func isUnconfirmed(_ session: KeyPairPointer) -> Bool { next == session && nextRank != .inUse }
-
-    /// The first packet came under `next`. Returns one that is over, and whether `next` is the current one now.
-    mutating func confirmNext() -> (over: KeyPairPointer?, isCurrent: Bool) {
-        switch nextRank {
-        case .newest:
-            defer { (previous, current, next) = (current, next, nil) }
-            return (previous, true)
-        case .prevails:
-            defer { (current, next) = (next, nil) }
-            return (current, true)
-        case .yields, .inUse:
-            nextRank = .inUse
-            return (nil, false)
-        }
+    private static func takeIfDead(_ place: inout KeyPairPointer?, _ now: Instant) -> KeyPairPointer? {
+        guard let session = place, session.pointee.age(now) >= TunnelTimes.rejectAfter else { return nil }
+        place = nil
+        return session
     }
 
     /// Empties the place of the previous session, and returns it.
@@ -112,7 +84,7 @@ struct KeyPairs {
 
     /// Empties all. Returns those that are over.
     mutating func removeAll() -> [KeyPairPointer] {
-        defer { (previous, current, next, nextRank) = (nil, nil, nil, .newest) }
+        defer { (previous, current, next) = (nil, nil, nil) }
         return [previous, current, next].compactMap { $0 }
     }
 }

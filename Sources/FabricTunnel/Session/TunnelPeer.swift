@@ -37,8 +37,10 @@ struct TunnelPeer: ~Copyable {
     var staticStatic: [UInt8]?
     /// Our initiation that waits for a response.
     var initiated: Handshake.Initiated?
-    /// When the last initiation of ours went out.
+    /// When our last initiation went out.
     var initiatedAt = Instant.zero
+    /// The peer's, which met ours on the way.
+    var crossing: CrossingInitiation?
     var keyPairs = KeyPairs()
     var cookies = CookieJar()
     var staged: BoundedQueue<[UInt8]>
@@ -96,12 +98,18 @@ struct TunnelPeer: ~Copyable {
     func paddingLimit(_ count: Int, mtu: Int) -> Int { count <= largestPacket ? min(mtu, largestPacket) : mtu }
 }
 
+/// An initiation of the peer that is answered only if ours is not.
+struct CrossingInitiation {
+    let opened: Handshake.OpenedInitiation
+    let source: Endpoint
+}
+
 typealias PeerPointer = UnsafeMutablePointer<TunnelPeer>
 typealias DomainPointer = UnsafeMutablePointer<TunnelDomain>
 
 /// When each timer of a peer is due, in nanoseconds; `Int64.max` for one that is not set.
 struct TimerTable {
-    private var due = InlineArray<5, Int64>(repeating: .max)
+    private var due = InlineArray<6, Int64>(repeating: .max)
 
     @inline(__always)
     subscript(timer: TunnelTimer) -> Int64 {
@@ -115,7 +123,7 @@ struct TimerTable {
     /// The earliest; of equal ones the first in the enumeration. Nil when none is set.
     var earliest: (timer: TunnelTimer, nanoseconds: Int64)? {
         var best = 0
-        for index in 1..<5 where due[index] < due[best] { best = index }
+        for index in 1..<6 where due[index] < due[best] { best = index }
         return due[best] == .max ? nil : (TunnelTimer(rawValue: best)!, due[best])
     }
 

@@ -37,6 +37,8 @@ final class TunnelHarness {
     let cryptography = SystemCryptography()
     var now = Instant(nanoseconds: 1_000_000_000)
     var latency = Duration.milliseconds(20)
+    /// When set, asked for the latency of each datagram.
+    var latencies: (() -> Duration)?
     var mtu = 1500
     /// True loses the datagram.
     var loses: (Datagram) -> Bool = { _ in false }
@@ -95,7 +97,7 @@ final class TunnelHarness {
     private func transmit(_ bytes: [UInt8], from node: Node, to: Endpoint) {
         sequence += 1
         let datagram = Datagram(
-            arrivesAt: now + latency, sequence: sequence, from: node.address, to: to, bytes: bytes,
+            arrivesAt: now + (latencies?() ?? latency), sequence: sequence, from: node.address, to: to, bytes: bytes,
             ecn: buffer.ecn)
         sent.append(datagram)
         // IP and UDP.
@@ -130,6 +132,10 @@ final class TunnelHarness {
 
     /// Messages of one type that were sent since the start.
     func sent(_ type: MessageType) -> [Datagram] { sent.filter { $0.bytes.first == UInt8(type.rawValue) } }
+}
+
+extension TunnelEndpoint {
+    func keyPairs(of peer: PeerHandle) -> KeyPairs { state.pointee.resolve(peer)!.pointee.keyPairs }
 }
 
 /// Two nodes that are peers in domain `blue`: A is 10.0.0.1, B is 10.0.0.2.
