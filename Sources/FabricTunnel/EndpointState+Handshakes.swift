@@ -25,10 +25,7 @@ extension EndpointState {
         if let timestampCeiling, timestamp >= timestampCeiling, !planted(.floorOvertaken) { return hold(peer, now) }
         peer.pointee.lastSentHandshake = now.monotonic
         guard let staticStatic = staticStatic(peer, domain) else { return }
-        if let former = peer.pointee.initiated {
-            indexes.remove(former.senderIndex)
-            peer.pointee.initiated = nil
-        }
+        forgetInitiated(peer)
         let senderIndex = freshIndex()
         let ephemeral = random.bytes(32)
         guard
@@ -43,6 +40,7 @@ extension EndpointState {
         greatestTimestampSent = max(greatestTimestampSent ?? timestamp, timestamp)
         peer.pointee.initiated = initiated
         peer.pointee.initiatedAt = now.monotonic
+        peer.pointee.initiatedTo = endpoint
         indexes.set(initiated.senderIndex, peerSlot: peer.pointee.slot, keyPair: nil)
         logKeys(peer, domain, ephemeral: ephemeral)
         queueHandshake(message.bytesBeforeMACs, to: endpoint, peer, now.monotonic)
@@ -160,8 +158,8 @@ extension EndpointState {
             peer.pointee.lastInitiationReceived = now.monotonic
             counters.initiationsReceived += 1
             updateEndpoint(peer, source)
-            if crossesOurs(peer, domain, now.monotonic) {
-                peer.pointee.crossing = CrossingInitiation(opened: opened, source: source)
+            if crossesOurs(peer, domain, from: source, now.monotonic) {
+                peer.pointee.crossing = opened
                 set(peer, .answerCrossing, peer.pointee.initiatedAt + TunnelTimes.crossingPatience)
             } else {
                 try respond(to: opened, peer, domain, from: source, now)
@@ -174,19 +172,25 @@ extension EndpointState {
     }
 
     /// Whether an initiation that comes now has met ours on the way, and yields. Two sessions would be one too many: each side
-    /// would use its own, and both renew it at the same time. So the one by the smaller public key goes first. A side that knows
-    /// nothing of this gives up its own initiation for ours, as WireGuard's implementations do.
-    private func crossesOurs(_ peer: PeerPointer, _ domain: DomainPointer, _ now: Instant) -> Bool {
-        peer.pointee.initiated != nil && now - peer.pointee.initiatedAt < TunnelTimes.crossingPatience
+    /// would use its own, and both renew it at the same time. So the one by the smaller public key goes first. Linux and
+    /// wireguard-go give up their own initiation for ours whatever the keys. What comes from elsewhere than ours went has not
+    /// met it: ours may never arrive.
+    private func crossesOurs(
+        _ peer: PeerPointer, _ domain: DomainPointer, from source: Endpoint, _ now: Instant
+    ) -> Bool {
+        peer.pointee.initiated != nil && peer.pointee.initiatedTo == source
+            && now - peer.pointee.initiatedAt < TunnelTimes.crossingPatience
             && domain.pointee.identity.publicKey.lexicographicallyPrecedes(peer.pointee.publicKey)
             && !planted(.crossingUnnoticed)
     }
 
     /// Our own initiation was not answered in time, so the peer's is.
     mutating func answerCrossing(_ peer: PeerPointer, _ now: Now) {
-        guard let crossing = peer.pointee.crossing, let domain = domains[peer.pointee.domainSlot] else { return }
+        guard let opened = peer.pointee.crossing, let endpoint = peer.pointee.endpoint,
+            let domain = domains[peer.pointee.domainSlot]
+        else { return }
         do throws(Handshake.Failure) {
-            try respond(to: crossing.opened, peer, domain, from: crossing.source, now)
+            try respond(to: opened, peer, domain, from: endpoint, now)
         } catch {
             count(error.dropReason, peer)
         }
@@ -279,6 +283,8 @@ extension EndpointState {
         let (over, isCurrent) = peer.pointee.keyPairs.confirmNext()
         discard(over)
         if isCurrent {
+            // A response to what we sent before would bring a session that the other side has forgotten.
+            forgetInitiated(peer)
             handshakeCompleted(peer, isInitiator: false, now.monotonic)
             flush(peer)
         } else {

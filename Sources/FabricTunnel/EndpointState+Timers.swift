@@ -76,19 +76,20 @@ extension EndpointState {
 
     private mutating func retransmit(_ peer: PeerPointer, _ now: Now) {
         if planted(.retransmissionOff) { return }
+        // An answer of ours that went out meanwhile counts as a handshake message too: five seconds from that.
+        if let last = peer.pointee.lastSentHandshake, now.monotonic - last < TunnelTimes.rekeyTimeout {
+            let jitter = random.jitter(TunnelTimes.rekeyTimeoutJitter)
+            return set(peer, .retransmitHandshake, last + TunnelTimes.rekeyTimeout + jitter)
+        }
         guard peer.pointee.handshakeAttempts >= TunnelTimes.maximumAttempts - 1 else {
             peer.pointee.handshakeAttempts += 1
-            // A response of ours may have gone out meanwhile, which counts as a handshake sent: wait for it too.
             set(peer, .retransmitHandshake, now.monotonic + TunnelTimes.rekeyTimeout)
             return sendInitiation(peer, now, isRetry: true)
         }
         clear(peer, .sendKeepalive)
         if !peer.pointee.staged.isEmpty { count(.stagedExpired, peer, peer.pointee.staged.count) }
         peer.pointee.staged.removeAll()
-        if let initiated = peer.pointee.initiated {
-            indexes.remove(initiated.senderIndex)
-            peer.pointee.initiated = nil
-        }
+        forgetInitiated(peer)
         // Old keys don't stay for ever because no new ones come.
         if !peer.pointee.timers.isSet(.zeroKeyMaterial) {
             set(peer, .zeroKeyMaterial, now.monotonic + TunnelTimes.zeroKeysAfter)

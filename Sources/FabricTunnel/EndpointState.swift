@@ -287,12 +287,15 @@ struct EndpointState: ~Copyable {
 
     /// Forgets the sessions and our initiation.
     mutating func forgetKeys(_ peer: PeerPointer) {
-        if let initiated = peer.pointee.initiated {
-            indexes.remove(initiated.senderIndex)
-            peer.pointee.initiated = nil
-        }
+        forgetInitiated(peer)
         peer.pointee.crossing = nil
         for keyPair in peer.pointee.keyPairs.removeAll() { discard(keyPair) }
+    }
+
+    mutating func forgetInitiated(_ peer: PeerPointer) {
+        guard let initiated = peer.pointee.initiated else { return }
+        indexes.remove(initiated.senderIndex)
+        peer.pointee.initiated = nil
     }
 
     /// An index that no handshake or session of the endpoint has.

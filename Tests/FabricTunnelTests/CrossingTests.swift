@@ -28,7 +28,9 @@ import Testing
                 guard let number else { return false }
                 self.number = number + 1
                 guard loses(number) else { return false }
-                if datagram.bytes[0] == 4, datagram.bytes.count > 32 { lost[datagram.from == pair.a.address ? 0 : 1] += 1 }
+                if datagram.bytes[0] == 4, datagram.bytes.count > 32 {
+                    lost[datagram.from == pair.a.address ? 0 : 1] += 1
+                }
                 return true
             }
         }
@@ -46,12 +48,24 @@ import Testing
             let events: [(at: Int, run: () -> Void)] =
                 (0..<turns).flatMap { turn in
                     [
-                        (turn * 40, { [self] in sent[0] += 1; pair.ping() }),
-                        (turn * 40, { [self] in sent[1] += 1; pair.pong() }),
+                        (
+                            turn * 40,
+                            { [self] in
+                                sent[0] += 1
+                                pair.ping()
+                            }
+                        ),
+                        (
+                            turn * 40,
+                            { [self] in
+                                sent[1] += 1
+                                pair.pong()
+                            }
+                        ),
                     ]
                 } + [
-                    (1000, { [self] in begin(pair.a, pair.peerB) }),
-                    (1000 + offset, { [self] in begin(pair.b, pair.peerA) }),
+                    (1000 + max(0, -offset), { [self] in begin(pair.a, pair.peerB) }),
+                    (1000 + max(0, offset), { [self] in begin(pair.b, pair.peerA) }),
                 ]
             var time = 0
             for event in events.sorted(by: { $0.at < $1.at }) {
@@ -112,7 +126,7 @@ import Testing
     ) {
         for seed in 0..<12 {
             let random = SeededRandom(seed: UInt64(seed), stream: "line")
-            let offset = Int(random.below(UInt64(2 * most)))
+            let offset = Int(random.below(UInt64(4 * most))) - 2 * most
             let line = Line()
             if seed % 3 == 0 { line.loses = { $0 < 200 && random.below(5) == 0 } }
             _ = line.run(turns: 450, offset: offset) {
@@ -128,6 +142,8 @@ import Testing
             line.pair.chat(seconds: 400)
             #expect(line.delivered == before.map { $0 + 400 }, "seed \(seed)")
             #expect(line.held.allSatisfy { $0.count <= 2 }, "seed \(seed): old sessions stay")
+            let indexes = [line.pair.a, line.pair.b].map { $0.tunnels.state.pointee.indexes.count }
+            #expect(indexes == line.held.map(\.count), "seed \(seed): indexes stay")
         }
     }
 
@@ -146,8 +162,7 @@ import Testing
 
     @Test func `Who goes first answers the other after a second, if its own initiation came to nothing`() throws {
         let pair = TunnelPair()
-        let keys = [pair.a, pair.b].map { $0.tunnels.publicKey(of: TunnelPair.blue)! }
-        let first = keys[0].lexicographicallyPrecedes(keys[1]) ? pair.a : pair.b
+        let first = TunnelPair.first(pair)
         let isFirst = { (endpoint: Endpoint) in endpoint == first.address }
         // Its initiations never arrive, as when the other's address is not the one it knows.
         pair.harness.loses = { $0.bytes[0] == 1 && isFirst($0.from) }
@@ -166,6 +181,59 @@ import Testing
         if first === pair.a { other.pong() } else { other.ping() }
         other.harness.run(for: .milliseconds(60))
         #expect(other.harness.sent(.handshakeResponse).count == 1)
+    }
+
+    @Test func `A response that comes after the other's session is in use brings none`() throws {
+        let pair = TunnelPair()
+        var withheld: [TunnelHarness.Datagram] = []
+        let first = TunnelPair.first(pair)
+        // Its own initiation is answered, but it hears of that much later.
+        pair.harness.loses = { datagram in
+            guard datagram.bytes[0] == 2, datagram.from != first.address else { return false }
+            withheld.append(datagram)
+            return true
+        }
+        pair.ping()
+        pair.pong()
+        pair.harness.run(for: .seconds(2))
+        #expect(withheld.count == 1 && pair.a.delivered.count == 1 && pair.b.delivered.count == 1)
+        for node in [pair.a, pair.b] { #expect(node.tunnels.state.pointee.indexes.count <= 2) }
+        pair.harness.run(for: .seconds(3))
+        let outcome = pair.harness.deliver(withheld[0].bytes, to: first, from: withheld[0].from)
+        #expect(outcome == .dropped(.unknownReceiverIndex))
+        pair.chat(seconds: 5)
+        #expect(pair.a.delivered.count == 6 && pair.b.delivered.count == 6)
+    }
+
+    @Test func `An answer that is lost is made up for five seconds later`() {
+        let pair = TunnelPair()
+        let first = TunnelPair.first(pair)
+        pair.harness.loses = { $0.bytes[0] == 2 || $0.bytes[0] == 1 && $0.from == first.address }
+        pair.ping()
+        pair.pong()
+        pair.harness.run(for: .milliseconds(1100))
+        #expect(pair.harness.sent(.handshakeResponse).count == 1)
+        // Who is not to go first is gone.
+        let begin = pair.harness.now
+        pair.harness.loses = { _ in true }
+        pair.harness.run(for: .seconds(6))
+        let times = pair.harness.sent(.handshakeInitiation).filter { $0.from == first.address }.map {
+            $0.arrivesAt - begin
+        }
+        #expect(times.count == 2 && times[1] >= .milliseconds(4900) && times[1] < .milliseconds(5400))
+    }
+
+    @Test func `What comes from elsewhere than our own initiation went is answered at once`() {
+        let pair = TunnelPair()
+        let first = TunnelPair.first(pair)
+        let other = first === pair.a ? pair.b : pair.a
+        // As behind a translator of addresses: what is sent to the address that is known never arrives.
+        other.address = Endpoint("192.0.2.77:4000")!
+        pair.ping()
+        pair.pong()
+        pair.harness.run(for: .milliseconds(90))
+        #expect(pair.harness.sent(.handshakeResponse).map(\.from) == [first.address])
+        #expect(pair.a.delivered.count == 1 && pair.b.delivered.count == 1)
     }
 
     /// As some implementations do, the peer stays with its own session: each side sends under another.

@@ -45,7 +45,7 @@ struct KeyPairs {
     private(set) var next: KeyPairPointer?
 
     /// Takes a session that this side initiated. Returns those that are over. The other side may come to send under `next`
-    /// yet, and sends under `current` as long as it doesn't.
+    /// yet, and sends under `current` until it has this one.
     mutating func addInitiated(_ new: KeyPairPointer, now: Instant) -> (KeyPairPointer?, KeyPairPointer?) {
         defer { (previous, current) = (current, new) }
         return (previous, Self.takeIfDead(&next, now))
@@ -59,10 +59,11 @@ struct KeyPairs {
     }
 
     /// The first packet came under `next`. Returns the session that is over, and whether `next` is the current one now: when one
-    /// of ours is newer, that stays.
+    /// of ours is newer, that stays. The packet may have been long on its way.
     mutating func confirmNext() -> (over: KeyPairPointer?, isCurrent: Bool) {
         defer { next = nil }
         if let current, let next, current.pointee.isInitiator, current.pointee.createdAt > next.pointee.createdAt {
+            if let previous, previous.pointee.createdAt > next.pointee.createdAt { return (next, false) }
             defer { previous = next }
             return (previous, false)
         }

@@ -37,10 +37,11 @@ struct TunnelPeer: ~Copyable {
     var staticStatic: [UInt8]?
     /// Our initiation that waits for a response.
     var initiated: Handshake.Initiated?
-    /// When our last initiation went out.
+    /// When our last initiation went out, and where to.
     var initiatedAt = Instant.zero
-    /// The peer's, which met ours on the way.
-    var crossing: CrossingInitiation?
+    var initiatedTo: Endpoint?
+    /// The peer's, which met ours on the way, and is answered only if ours is not.
+    var crossing: Handshake.OpenedInitiation?
     var keyPairs = KeyPairs()
     var cookies = CookieJar()
     var staged: BoundedQueue<[UInt8]>
@@ -96,12 +97,6 @@ struct TunnelPeer: ~Copyable {
     /// Padding makes no packet longer than the interface's MTU, nor than what the path takes.
     @inline(__always)
     func paddingLimit(_ count: Int, mtu: Int) -> Int { count <= largestPacket ? min(mtu, largestPacket) : mtu }
-}
-
-/// An initiation of the peer that is answered only if ours is not.
-struct CrossingInitiation {
-    let opened: Handshake.OpenedInitiation
-    let source: Endpoint
 }
 
 typealias PeerPointer = UnsafeMutablePointer<TunnelPeer>

@@ -197,6 +197,12 @@ final class TunnelPair {
         harness.send(b, TunnelPair.blue, ipv4("10.0.0.2", "10.0.0.1", payload: payload))
     }
 
+    /// Who goes first when both begin at once.
+    static func first(_ pair: TunnelPair) -> TunnelHarness.Node {
+        let keys = [pair.a, pair.b].map { $0.tunnels.publicKey(of: blue)! }
+        return keys[0].lexicographicallyPrecedes(keys[1]) ? pair.a : pair.b
+    }
+
     /// Runs the first handshake, which A initiates.
     func establish() {
         ping()
