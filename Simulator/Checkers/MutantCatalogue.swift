@@ -160,6 +160,10 @@
                 "Nodes that fall silent stay online."
             case .returnUnnoticed:
                 "A node that was offline stays so in the records, though its heartbeats are stored."
+            case .refusalsAllAudited:
+                "Each refused enrolment is audited, however many there are."
+            case .reportsAllAudited:
+                "Each change that a node reports of itself is audited, however often it changes."
             case .approvalWakesNobody:
                 "An approval does not wake the host that waits for it."
             case .recordTouchesNobody:

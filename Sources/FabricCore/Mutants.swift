@@ -74,6 +74,8 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case rawTokenAudited
     case silenceUnnoticed
     case returnUnnoticed
+    case refusalsAllAudited
+    case reportsAllAudited
     case approvalWakesNobody
     case recordTouchesNobody
     case disabledNodeServed

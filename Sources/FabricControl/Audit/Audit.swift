@@ -115,7 +115,7 @@ extension ControlPlane {
         try call.transaction.execute(
             "UPDATE clusters SET refusals_since = $1, refusals = $2 WHERE id = $3",
             [.integer(since), .integer(count), .id(cluster)])
-        if count <= settings.auditedRefusalsPerMinute {
+        if count <= settings.auditedRefusalsPerMinute || planted(.refusalsAllAudited) {
             let code = problem.code?.rawValue ?? "refused"
             call.audit(
                 cluster, actor: Actor.token(token), .enrolmentRefused, subject: "join token \(token)",
