@@ -244,7 +244,6 @@ public final class ScenarioRun {
 
     private func startFlow(_ index: Int) {
         let flow = plan.flows[index]
-        let bits = Int64(flow.packetBytes) * 8
         for pair in flow.pairs {
             let receiver = agents[pair.to]
             let (sender, domain) = (agents[pair.from], flow.domain)
@@ -257,9 +256,8 @@ public final class ScenarioRun {
             view.flowNumbers[index].append(number)
             agents[pair.from].startFlow(
                 FlowState(
-                    number: number, domain: domain,
-                    interval: .nanoseconds(max(1, bits * 1_000_000_000 / max(1, flow.bitsPerSecond))),
-                    packetBytes: flow.packetBytes, end: world.now + flow.duration,
+                    number: number, domain: domain, interval: flow.interval, packetBytes: flow.packetBytes,
+                    end: world.now + flow.duration,
                     source: flow.spoof.map { agents[$0] } ?? sender,
                     destination: { [unowned receiver] in receiver.agent?.overlayAddress(in: domain) }))
         }

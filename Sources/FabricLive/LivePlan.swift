@@ -5,6 +5,10 @@ public import FabricScenario
 public enum LivePlan {
     /// Nodes of one live run: each is a namespace, a process and a capture.
     public static let maximumNodes = 100
+    /// Of all flows together, as if they ran at once: one thread sends and receives them.
+    public static let maximumFlowPacketsPerSecond: Int64 = 5_000
+    /// In a run. Each is captured whole, on two links.
+    public static let maximumFlowPackets: Int64 = 200_000
 
     /// What of the plan this host can't do; empty when it can run. Nothing is ever left out silently.
     public static func refusals(_ plan: Plan) -> [String] {
@@ -17,6 +21,7 @@ public enum LivePlan {
             refusals.append("\(plan.places.count) places; a live run has \(TestBedLimits.places) at most")
         }
         refusals += clusterRefusals(plan)
+        refusals += flowRefusals(plan)
         for token in plan.tokens where !isWholeSeconds(token.lifetime) {
             refusals.append("the lifetime of token “\(token.name)” is not in whole seconds")
         }
@@ -45,14 +50,29 @@ public enum LivePlan {
         return refusals
     }
 
+    private static func flowRefusals(_ plan: Plan) -> [String] {
+        let perSecond = plan.flows.reduce(0) { $0 + $1.packetsPerSecond }
+        let packets = plan.flows.reduce(0.0) {
+            $0 + Double($1.packetsPerSecond) * Double($1.duration.nanoseconds) / 1e9
+        }
+        var refusals: [String] = []
+        if perSecond > maximumFlowPacketsPerSecond {
+            refusals.append(
+                "\(perSecond) packets of flows a second; a live run sends \(maximumFlowPacketsPerSecond) at most")
+        }
+        if packets > Double(maximumFlowPackets) {
+            refusals.append("\(Int64(packets)) packets of flows; a live run captures \(maximumFlowPackets) at most")
+        }
+        return refusals
+    }
+
     private static func obstacle(_ action: PlannedStep.Action) -> String? {
         switch action {
         case .createToken, .revokeToken, .enrol, .approve, .reject, .cut, .heal, .setLinks, .crash, .restart,
-            .stopControl, .startControl, .setMembership:
+            .stopControl, .startControl, .setMembership, .startFlow:
             nil
         case .moveClock: "clocks are moved"
         case .loseAnswers: "answers are lost"
-        case .startFlow: "flows run"
         case .swizzle: "a swizzle draws from the seed"
         case .readdress: "addresses change"
         case .rebind: "NATs are rebound"

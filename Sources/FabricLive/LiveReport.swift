@@ -7,15 +7,26 @@ public struct LiveReport: Sendable, Encodable {
     public var report: RunReport
     public var verdict: Verdict
     public var capture: CaptureSummary
+    /// In the file's order.
+    public var flows: [Flow]
     /// What went wrong beyond expectations: a program that ended, a step of the operator that was refused.
     public private(set) var troubles: [String]
 
+    public struct Flow: Sendable, Hashable, Encodable {
+        public var name: String
+        /// Packets, of all pairs.
+        public var sent: Int64
+        public var arrived: Int64
+    }
+
     init(
-        plan: Plan, verdict: Verdict, capture: CaptureSummary, troubles: [String], steps: Int, elapsed: Duration,
+        plan: Plan, verdict: Verdict, capture: CaptureSummary, flows: [LiveFlows.Counts], troubles: [String],
+        steps: Int, elapsed: Duration,
         wall: Duration
     ) {
         self.verdict = verdict
         self.capture = capture
+        self.flows = zip(plan.flows, flows).map { Flow(name: $0.name, sent: $1.sent, arrived: $1.delivered) }
         self.troubles = troubles
         report = RunReport(plan: plan, host: .live, verdict: verdict)
         report.held = verdict.held && capture.held && troubles.isEmpty
@@ -36,6 +47,7 @@ public struct LiveReport: Sendable, Encodable {
     /// Tables for a person.
     public var text: String {
         var text = verdict.table + capture.text
+        for flow in flows { text += "flow      \(flow.name): \(flow.arrived) of \(flow.sent) packets arrived\n" }
         for trouble in troubles { text += "trouble   \(trouble)\n" }
         text += report.summary
         if verdict.held, !held {
@@ -44,13 +56,14 @@ public struct LiveReport: Sendable, Encodable {
         return text
     }
 
-    enum CodingKeys: String, CodingKey { case capture, troubles }
+    enum CodingKeys: String, CodingKey { case capture, flows, troubles }
 
-    /// One object: the report's members, and these two.
+    /// One object: the report's members, and these.
     public func encode(to encoder: any Encoder) throws {
         try report.encode(to: encoder)
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(capture, forKey: .capture)
+        try container.encode(flows, forKey: .flows)
         try container.encode(troubles, forKey: .troubles)
     }
 

@@ -45,6 +45,7 @@ public final class LiveRun {
     private var waitingForToken: [(node: Int, token: Int)] = []
     private var start = Instant.zero
     private let canary = CanaryProbe()
+    private let flows: LiveFlows
 
     /// Checks that this machine can run the plan; makes the first namespaces and a folder in /tmp.
     ///
@@ -64,6 +65,7 @@ public final class LiveRun {
         steps = plan.steps[...]
         work = try WorkFolder()
         do {
+            flows = try LiveFlows(plan, canary: canary.canary)
             network = try LiveNetwork(plan)
         } catch {
             try? work.remove()
@@ -94,6 +96,7 @@ public final class LiveRun {
         try network.build(plan, captures: work.captures)
         try prepareControl()
         desk.start()
+        flows.start()
         start = LinuxClock.now().monotonic
         try observeToTheEnd()
         canary.finish()
@@ -102,12 +105,13 @@ public final class LiveRun {
         progress("judging the captures")
         let links = try network.stopCaptures()
         troubles += network.stopLinks()
+        troubles += flows.stop()
         let capture = try CaptureSummary.judge(
             links, control: network.controlEndpoint, canary: canary.canary, canary: canary.summary,
             tunnelWasUp: canary.tunnelWasUp,
             processesDie: plan.steps.contains { if case .hostFault(.kill) = $0.action { true } else { false } })
         return LiveReport(
-            plan: plan, verdict: verdict, capture: capture, troubles: troubles + desk.troubles,
+            plan: plan, verdict: verdict, capture: capture, flows: flows.counts, troubles: troubles + desk.troubles,
             steps: stepsDone, elapsed: ended, wall: LinuxClock.now().monotonic - began)
     }
 
@@ -158,7 +162,8 @@ public final class LiveRun {
             try performDueSteps()
             try startThoseWithTokens()
             watchPrograms()
-            view.update(agents, desk.records, LinuxClock.now().monotonic)
+            flows.step(agents, network)
+            view.update(agents, desk.records, flows.counts, LinuxClock.now().monotonic)
             canary.step(plan, agents, view, network, now: LinuxClock.now().monotonic)
             let time = elapsed
             judge.observe(view, at: time)
@@ -247,8 +252,11 @@ public final class LiveRun {
             try network.setControlSilent(false)
             try startControl()
             desk.setControlRuns(true)
+        case .startFlow(let flow):
+            flows.begin(flow, agents, now: LinuxClock.now().monotonic)
+            flows.step(agents, network)
         case .hostFault(let fault): try perform(fault)
-        case .moveClock, .loseAnswers, .startFlow, .swizzle, .readdress, .rebind, .attack:
+        case .moveClock, .loseAnswers, .swizzle, .readdress, .rebind, .attack:
             preconditionFailure("LivePlan.refusals lets no such step through")
         }
     }
@@ -319,6 +327,7 @@ public final class LiveRun {
     /// Removes everything; returns what could not be removed.
     private func cleanUp() -> [String] {
         desk.stop()
+        _ = flows.stop()
         var leftovers = network.tearDown().map { "\($0)" }
         desk.waitForEnd()
         do {

@@ -9,6 +9,7 @@ struct LiveView: WorldView {
     private var peers: [[PeerView]]
     private var snapshots: [Int64]
     private var records: OperatorDesk.Records
+    private var flows: [LiveFlows.Counts]
     /// A path is down when no echo came for so long. An agent that is paused can't say so.
     private let upWindow: Duration
 
@@ -20,12 +21,16 @@ struct LiveView: WorldView {
         peers = plan.nodes.map { _ in [] }
         snapshots = plan.nodes.map { _ in 0 }
         self.records = records
+        flows = plan.flows.map { _ in LiveFlows.Counts() }
         // As `PeerHealth` has it.
         upWindow = plan.cluster.probe * 3
     }
 
-    mutating func update(_ agents: [LiveAgent], _ records: OperatorDesk.Records, _ now: Instant) {
+    mutating func update(
+        _ agents: [LiveAgent], _ records: OperatorDesk.Records, _ flows: [LiveFlows.Counts], _ now: Instant
+    ) {
         self.records = records
+        self.flows = flows
         for agent in agents {
             phases[agent.index] = agent.phase
             let isStale = agent.pausedAt.map { now - $0 > upWindow } ?? false
@@ -47,7 +52,9 @@ struct LiveView: WorldView {
     func recordCount(of node: Int) -> Int { records.nodes[node] }
     func auditCount(of event: Int) -> Int { records.audit[event] }
     func snapshotVersion(of node: Int) -> Int64 { snapshots[node] }
-    func flow(_ index: Int) -> FlowView { FlowView(sentPackets: 0, deliveredPackets: 0) }
+    func flow(_ index: Int) -> FlowView {
+        FlowView(sentPackets: flows[index].sent, deliveredPackets: flows[index].delivered)
+    }
 
     // MARK: For progress
 

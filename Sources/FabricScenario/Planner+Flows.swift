@@ -30,7 +30,7 @@ extension Planner {
                 name: entry.name.value, pairs: pairs, bitsPerSecond: entry.rate.bitsPerSecond, packetBytes: packet,
                 domain: domain, spoof: spoof, start: start, duration: end - start))
         emit(.startFlow(plan.flows.count - 1), at: start, step)
-        liveCannot("flows run", step.position)
+        if spoof != nil { liveCannot("a flow's packets claim to come from another node", step.position) }
         return end
     }
 
@@ -105,8 +105,13 @@ extension ScenarioLimits {
 }
 
 extension PlannedFlow {
+    /// Between two packets of a pair.
+    public var interval: Duration {
+        .nanoseconds(max(1, Int64(packetBytes) * 8 * 1_000_000_000 / max(1, bitsPerSecond)))
+    }
+
     /// Of all its pairs together, rounded up.
-    var packetsPerSecond: Int64 {
+    public var packetsPerSecond: Int64 {
         let bits = Int64(packetBytes) * 8
         // The product stays below 2^63: 1,000 pairs, 1,000 Gbit/s.
         return (Int64(pairs.count) * bitsPerSecond + bits - 1) / bits

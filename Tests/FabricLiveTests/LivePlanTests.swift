@@ -39,6 +39,10 @@ struct LivePlanTests {
         ("clock: { nodes: a, jump: 10m }", "clocks are moved (line 14)"),
         ("lose-answers: { request: join }", "answers are lost (line 14)"),
         ("disk: { nodes: a, room: 0B }", "disks fail (line 14)"),
+        (
+            "flow: { name: f, from: a, to: b-1, rate: 1kbit/s, spoof: b-2, for: 1s }",
+            "a flow's packets claim to come from another node (line 14)"
+        ),
     ])
     func `a step that it can't do is refused with its line`(step: String, refusal: String) throws {
         let plan = try scenario(
@@ -64,6 +68,22 @@ struct LivePlanTests {
         #expect(try scenario(world: "  links:\n    - { between: [north, south], delay: 9ms }\n").shapesLinks)
     }
 
+    @Test func `flows that one thread can't carry, or no disk their captures, are refused`() throws {
+        func refusals(_ rate: String, _ seconds: Int) throws -> [String] {
+            try LivePlan.refusals(
+                scenario(
+                    timeline: """
+                          - at: 0s
+                            flow: { name: f, from: a, to: b-1, rate: \(rate), packet: 125B, for: \(seconds)s }
+                        """, duration: "1m"))
+        }
+        #expect(try refusals("5Mbit/s", 30) == [])
+        #expect(
+            try refusals("6Mbit/s", 30) == ["6000 packets of flows a second; a live run sends 5000 at most"])
+        #expect(
+            try refusals("5Mbit/s", 50) == ["250000 packets of flows; a live run captures 200000 at most"])
+    }
+
     @Test func `a file that is for the simulator only is refused`() throws {
         #expect(
             try LivePlan.refusals(scenario(hosts: "[simulator]")) == ["“hosts” does not name the live host"])
@@ -85,10 +105,12 @@ struct LivePlanTests {
     }
 }
 
-func scenario(hosts: String? = nil, world: String = "", timeline: String? = nil) throws -> Plan {
+func scenario(hosts: String? = nil, world: String = "", timeline: String? = nil, duration: String = "10s") throws
+    -> Plan
+{
     let text = """
         scenario: test
-        duration: 10s
+        duration: \(duration)
         \(hosts.map { "hosts: \($0)" } ?? "# hosts")
         world:
           places: [north, south]
