@@ -37,6 +37,13 @@ public final class ControlPlane {
     let random: any RandomSource
     let keys: ControlKeys
     let heartbeatTexts = HeartbeatTexts()
+    let auditText = ManyRows(columns: 8) { values in
+        """
+        INSERT INTO cluster_audit_events (cluster_id, sequence, at, actor, event, subject, detail, hash)
+        SELECT DISTINCT k.column1, k.column2, k.column3, k.column4, k.column5, k.column6, k.column7, k.column8
+        FROM (VALUES \(values)) AS k
+        """
+    }
     let controlPin: [UInt8]
     public let settings: ControlSettings
     public internal(set) var counters = ControlCounters()

@@ -284,6 +284,7 @@ private struct BoundArguments {
             case .blob(let blob):
                 bytes += blob
                 format = 1
+                type = 17
             }
             guard let length = Int32(exactly: bytes.count - max(begin, 0)) else {
                 throw PostgresFailure(.statement, "the arguments have more than 2 GiB")

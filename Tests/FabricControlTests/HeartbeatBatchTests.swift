@@ -265,11 +265,13 @@ struct HeartbeatBatchTests {
         #expect(try health().allSatisfy { $0 == "offline" })
         let batches = bench.service.counters.heartbeatBatches
         func round() throws {
-            let writes = bench.store.writes
+            let (writes, statements) = (bench.store.writes, bench.store.statements)
             let ids = hosts.map { beat($0, bench) }
             bench.advance(bench.settings.heartbeatWait)
             #expect(ids.allSatisfy { bench.replies[$0]?.status == 200 })
             #expect(bench.store.writes == writes + 1)
+            // Who sends, their state, history; that they are online, what of it is told, and the audit's three.
+            #expect(bench.store.statements - statements <= 8)
         }
         try round()
         #expect(try health().allSatisfy { $0 == "online" })

@@ -43,6 +43,8 @@ extension ControlPlane {
         }
     }
 
+    static var auditRowsPerStatement: Int { 512 }
+
     /// The chain's head stands in the cluster's row.
     private func append(
         _ events: [PendingAudit], to cluster: ClusterID, _ transaction: any Transaction, _ milliseconds: Int64
@@ -52,21 +54,22 @@ extension ControlPlane {
         guard let head else { throw StoreError.corrupt("no cluster \(cluster) to audit") }
         var sequence = try head.integer("audit_sequence")
         var hash = try head.blob("audit_hash")
+        var rows: [[SQLValue]] = []
         for event in events {
             sequence += 1
             let document = ControlAPI.AuditEvent(
                 sequence: sequence, at: milliseconds / 1000, actor: event.actor, event: event.event.rawValue,
                 subject: event.subject, detail: event.detail, hash: Blob([]))
             hash = document.chainHash(previous: planted(.auditChainBroken) ? [] : hash, cluster: cluster, cryptography)
-            try transaction.execute(
-                """
-                INSERT INTO cluster_audit_events (cluster_id, sequence, at, actor, event, subject, detail, hash)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                """,
-                [
-                    .id(cluster), .integer(sequence), .integer(milliseconds), .text(event.actor),
-                    .text(event.event.rawValue), .text(event.subject), .text(event.detail), .blob(hash),
-                ])
+            rows.append([
+                .id(cluster), .integer(sequence), .integer(milliseconds), .text(event.actor),
+                .text(event.event.rawValue), .text(event.subject), .text(event.detail), .blob(hash),
+            ])
+        }
+        for begin in stride(from: 0, to: rows.count, by: Self.auditRowsPerStatement) {
+            let part = rows[begin..<min(begin + Self.auditRowsPerStatement, rows.count)]
+            let (sql, arguments) = auditText.statement(Array(part))
+            try transaction.execute(sql, arguments)
         }
         try transaction.execute(
             "UPDATE clusters SET audit_sequence = $1, audit_hash = $2 WHERE id = $3",

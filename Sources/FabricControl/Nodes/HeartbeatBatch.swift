@@ -40,9 +40,8 @@ extension ControlPlane {
 
     static let heartbeatPath = "/v1/node/heartbeat"
 
-    /// Stores the plain ones among these in one transaction of two statements or three, and some more for each node that was
-    /// offline. Returns the answers by index; nil for
-    /// those that are each to be handled as any request: they are not plain, or the records are such that only some can be
+    /// Stores the plain ones among these in one transaction of two statements or three, and five more when some of the nodes
+    /// were offline. Returns the answers by index; nil for those that are each to be handled as any request: they are not plain, or the records are such that only some can be
     /// stored.
     ///
     /// Never throws: when the store is away, the replies say so.
@@ -133,17 +132,16 @@ extension ControlPlane {
     /// Those that were offline are online: after an outage they may be all.
     private func noteReturns(_ heartbeats: [PlainHeartbeat], _ now: Now, _ transaction: any Transaction) throws {
         let time = now.wall.milliseconds
-        var audits: [PendingAudit] = []
-        for heartbeat in heartbeats {
-            guard let caller = heartbeat.returned, !planted(.returnUnnoticed) else { continue }
-            try noteOnline(caller.key, at: time, transaction)
+        let reports = heartbeats.compactMap { heartbeat -> (HeartbeatReport, NodeCaller)? in
+            guard let caller = heartbeat.returned, !planted(.returnUnnoticed) else { return nil }
             let offset = heartbeat.state.clockOffset
             let report = HeartbeatReport(
                 health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset),
                 version: caller.snapshotVersion)
-            audits += try auditReports(report, caller, at: time, transaction)
+            return (report, caller)
         }
-        try append(audits, transaction, time)
+        try noteOnline(reports.map(\.1.key), at: time, transaction)
+        try append(auditReports(reports, at: time, transaction), transaction, time)
     }
 
     private func callerRows(_ keys: [NodeKey], _ transaction: any Transaction) throws -> [NodeKey: SQLRow] {
@@ -192,6 +190,26 @@ struct HeartbeatTexts {
         ON CONFLICT (cluster_id, node_id) DO UPDATE SET sequence = excluded.sequence,
             received_at = excluded.received_at, applied_version = excluded.applied_version,
             peers_up = excluded.peers_up, clock_offset = excluded.clock_offset, logged_at = excluded.logged_at
+        """
+    }
+
+    /// Nodes that are online again, since when.
+    let online = ManyRows(columns: 3) { values in
+        """
+        UPDATE cluster_memberships SET health = 'online', last_seen_at = k.column3
+        FROM (VALUES \(values)) AS k
+        WHERE cluster_memberships.cluster_id = k.column1 AND cluster_memberships.node_id = k.column2
+        """
+    }
+
+    /// What the audit has heard of them. A column of NULLs alone has no type of its own.
+    let audits = ManyRows(columns: 8) { values in
+        """
+        UPDATE node_heartbeats SET clock_audited_at = CAST(k.column3 AS BIGINT), clock_untold = k.column4,
+            raise_audited_at = CAST(k.column5 AS BIGINT), raises_untold = k.column6,
+            health_audited_at = CAST(k.column7 AS BIGINT), health_untold = k.column8
+        FROM (VALUES \(values)) AS k
+        WHERE node_heartbeats.cluster_id = k.column1 AND node_heartbeats.node_id = k.column2
         """
     }
 

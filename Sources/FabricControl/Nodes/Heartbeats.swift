@@ -17,11 +17,11 @@ extension ControlPlane {
         var report = HeartbeatReport(
             health: caller.health, clockOffset: offset, isSkewed: isSkewed(offset), version: caller.snapshotVersion)
         if (caller.clockOffset.map(isSkewed) ?? false) != report.isSkewed { report.clockChange = report.isSkewed }
-        if caller.health != .online { try noteOnline(caller.key, at: call.milliseconds, call.transaction) }
+        if caller.health != .online { try noteOnline([caller.key], at: call.milliseconds, call.transaction) }
         var recordSequence: Int64?
         if let record = beat.record { recordSequence = try keep(record, of: caller, call) }
         (report.version, report.raise) = try raiseVersion(beat, caller, call)
-        call.audits += try auditReports(report, caller, at: call.milliseconds, call.transaction)
+        call.audits += try auditReports([(report, caller)], at: call.milliseconds, call.transaction)
         call.heardFrom = caller.key
         return call.reply(heartbeatReply(version: report.version, call.now.wall, recordSequence: recordSequence))
     }
@@ -48,10 +48,11 @@ extension ControlPlane {
 
     func isSkewed(_ offset: Int64) -> Bool { offset.magnitude > settings.clockTolerance.milliseconds.magnitude }
 
-    func noteOnline(_ key: NodeKey, at time: Int64, _ transaction: any Transaction) throws {
-        try transaction.execute(
-            "UPDATE cluster_memberships SET health = $1, last_seen_at = $2 WHERE cluster_id = $3 AND node_id = $4",
-            [.text(NodeHealth.online.rawValue), .integer(time), .id(key.cluster), .id(key.node)])
+    func noteOnline(_ keys: [NodeKey], at time: Int64, _ transaction: any Transaction) throws {
+        guard !keys.isEmpty else { return }
+        let (sql, arguments) = heartbeatTexts.online.statement(
+            keys.map { [.id($0.cluster), .id($0.node), .integer(time)] })
+        try transaction.execute(sql, arguments)
     }
 
     /// A node that has applied a snapshot that is not recorded here (the database was restored) would refuse those that
@@ -205,7 +206,7 @@ extension ControlPlane {
                     reports.health.count()
                     wait = .earliest(wait, reports.health.wait(at: time, settings.reportAuditInterval))
                 }
-                try reports.save(key, transaction)
+                try save([(key, reports)], transaction)
             }
             try append(audits, transaction, time)
             return wait
@@ -237,7 +238,7 @@ extension ControlPlane {
                     continue
                 }
                 audits.append(key.silence(reports.tellSilence("offline now", at: time)))
-                try reports.save(key, transaction)
+                try save([(key, reports)], transaction)
             }
             try append(audits, transaction, time)
             return wait

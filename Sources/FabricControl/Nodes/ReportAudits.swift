@@ -76,19 +76,12 @@ struct ReportAudits: Hashable {
         return news + (parts.isEmpty ? "" : " (\(parts.joined(separator: "; ")))")
     }
 
-    /// The node must have a row.
-    func save(_ key: NodeKey, _ transaction: any Transaction) throws {
-        func time(_ audit: ReportAudit) -> SQLValue { audit.lastAt.map { .integer($0) } ?? .null }
-        try transaction.execute(
-            """
-            UPDATE node_heartbeats SET clock_audited_at = $1, clock_untold = $2, raise_audited_at = $3, raises_untold = $4,
-                health_audited_at = $5, health_untold = $6
-            WHERE cluster_id = $7 AND node_id = $8
-            """,
-            [
-                time(clock), .integer(clock.untold), time(raises), .integer(raises.untold), time(health),
-                .integer(health.untold), .id(key.cluster), .id(key.node),
-            ])
+    /// As `HeartbeatTexts.audits` orders them.
+    func values(of key: NodeKey) -> [SQLValue] {
+        [.id(key.cluster), .id(key.node)]
+            + [clock, raises, health].flatMap { audit -> [SQLValue] in
+                [audit.lastAt.map { .integer($0) } ?? .null, .integer(audit.untold)]
+            }
     }
 }
 
@@ -107,11 +100,31 @@ struct HeartbeatReport {
 }
 
 extension ControlPlane {
-    /// What the audit is to hear of a heartbeat's report, and of those that were counted once that is due. Counts the others.
+    /// What the audit is to hear of heartbeats' reports, and of those that were counted once that is due. Counts the others.
     func auditReports(
-        _ report: HeartbeatReport, _ caller: NodeCaller, at time: Int64, _ transaction: any Transaction
+        _ reports: [(HeartbeatReport, NodeCaller)], at time: Int64, _ transaction: any Transaction
     ) throws -> [PendingAudit] {
-        var audits = caller.audits
+        var events: [PendingAudit] = []
+        var changed: [(NodeKey, ReportAudits)] = []
+        for (report, caller) in reports {
+            var audits = caller.audits
+            events += tell(report, caller, &audits, at: time)
+            if audits != caller.audits { changed.append((caller.key, audits)) }
+        }
+        try save(changed, transaction)
+        return events
+    }
+
+    /// The nodes must have sent heartbeats.
+    func save(_ audits: [(NodeKey, ReportAudits)], _ transaction: any Transaction) throws {
+        guard !audits.isEmpty else { return }
+        let (sql, arguments) = heartbeatTexts.audits.statement(audits.map { $1.values(of: $0) })
+        try transaction.execute(sql, arguments)
+    }
+
+    private func tell(
+        _ report: HeartbeatReport, _ caller: NodeCaller, _ audits: inout ReportAudits, at time: Int64
+    ) -> [PendingAudit] {
         var events: [PendingAudit] = []
         func write(_ event: AuditEventKind, _ detail: String) {
             events.append(
@@ -132,7 +145,6 @@ extension ControlPlane {
             &audits.raises, time, news: report.raise,
             standing: "the version is \(report.version): the node kept reporting snapshots that are not recorded here"
         ) { write(.snapshotRaised, $0) }
-        if audits != caller.audits { try audits.save(caller.key, transaction) }
         return events
     }
 
