@@ -7,8 +7,9 @@ internal import Synchronization
 
 /// The plan's flows: programs on the nodes' hosts that send each other datagrams through the tunnels, as fast as the file says.
 ///
-/// A thread keeps their time and counts. As in the simulator a flow sends while its sender's agent runs, nothing as long as one
-/// of its ends has no overlay address, and it ends with the agent. What a socket refuses has been sent, and does not arrive.
+/// A thread keeps their time and counts. As in the simulator a flow sends while its sender's agent runs, nothing while that is
+/// paused or one of its ends has no overlay address, and it ends with the agent. What a socket refuses has been sent, and does
+/// not arrive.
 final class LiveFlows: Sendable {
     /// Discard (RFC 863), as in the simulator.
     static let port: UInt16 = 9
@@ -36,9 +37,13 @@ final class LiveFlows: Sendable {
     /// Touched on the flows' thread alone, once it runs.
     private final class Confined: @unchecked Sendable {
         let loop: EventLoop
+        /// All that began: datagrams name them by their places.
         var streams: [FlowStream] = []
-        /// Of streams by their places: they are over.
-        var ended: Set<Int> = []
+        /// The places of those that still send.
+        var sending: [Int] = []
+        /// When the next of them is due.
+        var nextDue: Instant?
+        var paused: Set<Int> = []
         var sockets: [End: UDPSocket] = [:]
         var batch = DatagramBatch(capacity: 32, packetCapacity: 2048)
         var foreign = 0
@@ -67,6 +72,7 @@ final class LiveFlows: Sendable {
         }
 
         var ends: [End: Socket] = [:]
+        var paused: Set<Int> = []
     }
 
     init(_ plan: Plan, canary: [UInt8]) throws {
@@ -79,7 +85,7 @@ final class LiveFlows: Sendable {
     func start() {
         let confined = confined
         confined.loop.onDeadline = { [unowned self] in send() }
-        confined.loop.beforeWaiting = { [unowned self] in confined.loop.setDeadline(nextDue) }
+        confined.loop.beforeWaiting = { confined.loop.setDeadline(confined.nextDue) }
         state.withLock { $0.isRunning = true }
         Thread.detachNewThread { [self] in
             do { try self.confined.loop.run() } catch { state.withLock { $0.failure = "\(error)" } }
@@ -101,11 +107,16 @@ final class LiveFlows: Sendable {
                 if wanted.ends[end] == nil { wanted.ends[end] = Wanted.Socket(boot: agents[node].boots) }
             }
         }
-        confined.loop.mailbox.post { [confined] in confined.streams += streams }
+        confined.loop.mailbox.post { [self] in add(streams) }
     }
 
     /// Called at each observation: opens sockets where agents have come up, and ends what an agent's end ends.
     func step(_ agents: [LiveAgent], _ network: LiveNetwork) {
+        let paused = Set(agents.filter { $0.pausedAt != nil }.map(\.index))
+        if paused != wanted.paused {
+            wanted.paused = paused
+            confined.loop.mailbox.post { [confined] in confined.paused = paused }
+        }
         for end in wanted.ends.keys.sorted(by: { ($0.node, $0.domain.text) < ($1.node, $1.domain.text) }) {
             let agent = agents[end.node]
             if !agent.isRunning || agent.boots != wanted.ends[end]?.boot {
@@ -126,8 +137,11 @@ final class LiveFlows: Sendable {
 
     /// Ends the thread and waits for it. Returns what went wrong.
     func stop() -> [String] {
+        guard state.withLock({ $0.isRunning }) else { return [] }
         confined.loop.mailbox.post { [confined] in confined.loop.stop() }
         while state.withLock({ $0.isRunning }) { pause(.milliseconds(1)) }
+        // Open sockets would keep the nodes' namespaces.
+        confined.sockets = [:]
         var troubles: [String] = []
         if let failure = state.withLock({ $0.failure }) { troubles.append("the flows failed: \(failure)") }
         if confined.foreign > 0 {
@@ -151,21 +165,28 @@ final class LiveFlows: Sendable {
 
     private func close(_ end: End) {
         if let socket = confined.sockets.removeValue(forKey: end) { confined.loop.unregister(socket.descriptor) }
-        for (index, stream) in confined.streams.enumerated() where stream.from == end.node {
-            confined.ended.insert(index)
-        }
+        confined.sending.removeAll { confined.streams[$0].from == end.node }
     }
 
-    private var nextDue: Instant? {
-        confined.streams.indices.filter { !confined.ended.contains($0) }.compactMap { confined.streams[$0].due }.min()
+    private func add(_ streams: [FlowStream]) {
+        confined.sending += confined.streams.count..<(confined.streams.count + streams.count)
+        confined.streams += streams
+        schedule()
+    }
+
+    private func schedule() {
+        confined.sending.removeAll { confined.streams[$0].due == nil }
+        confined.nextDue = confined.sending.compactMap { confined.streams[$0].due }.min()
     }
 
     private func send() {
         let now = LinuxClock.now().monotonic
-        for index in confined.streams.indices where !confined.ended.contains(index) {
+        defer { schedule() }
+        for index in confined.sending {
             let stream = confined.streams[index]
             guard let due = stream.due, due <= now else { continue }
-            guard let socket = confined.sockets[End(node: stream.from, domain: stream.domain)],
+            guard !confined.paused.contains(stream.from),
+                let socket = confined.sockets[End(node: stream.from, domain: stream.domain)],
                 let destination = confined.sockets[End(node: stream.to, domain: stream.domain)]?.localEndpoint
             else {
                 confined.streams[index].skip(through: now)

@@ -5,7 +5,7 @@ public import FabricScenario
 public enum LivePlan {
     /// Nodes of one live run: each is a namespace, a process and a capture.
     public static let maximumNodes = 100
-    /// Of all flows together, as if they ran at once: one thread sends and receives them.
+    /// Of all flows together, at any time: one thread sends and receives them.
     public static let maximumFlowPacketsPerSecond: Int64 = 5_000
     /// In a run. Each is captured whole, on two links.
     public static let maximumFlowPackets: Int64 = 200_000
@@ -51,14 +51,26 @@ public enum LivePlan {
     }
 
     private static func flowRefusals(_ plan: Plan) -> [String] {
-        let perSecond = plan.flows.reduce(0) { $0 + $1.packetsPerSecond }
-        let packets = plan.flows.reduce(0.0) {
-            $0 + Double($1.packetsPerSecond) * Double($1.duration.nanoseconds) / 1e9
-        }
         var refusals: [String] = []
-        if perSecond > maximumFlowPacketsPerSecond {
+        for flow in plan.flows where flow.packetBytes > CaptureSummary.tunnelMTU {
             refusals.append(
-                "\(perSecond) packets of flows a second; a live run sends \(maximumFlowPacketsPerSecond) at most")
+                "packets of \(flow.packetBytes) bytes in “\(flow.name)”; agents' interfaces take \(CaptureSummary.tunnelMTU)"
+            )
+        }
+        func rate(_ flow: PlannedFlow) -> Double {
+            Double(flow.pairs.count) * 1e9 / Double(flow.interval.nanoseconds)
+        }
+        // At the start of each, with those that run then.
+        let perSecond =
+            plan.flows.map { flow in
+                plan.flows.filter { $0.start <= flow.start && flow.start < $0.start + $0.duration }
+                    .reduce(0) { $0 + rate($1) }
+            }.max() ?? 0
+        let packets = plan.flows.reduce(0) { $0 + rate($1) * Double($1.duration.nanoseconds) / 1e9 }
+        if perSecond > Double(maximumFlowPacketsPerSecond) {
+            refusals.append(
+                "\(Int64(perSecond)) packets of flows a second; a live run sends \(maximumFlowPacketsPerSecond) at most"
+            )
         }
         if packets > Double(maximumFlowPackets) {
             refusals.append("\(Int64(packets)) packets of flows; a live run captures \(maximumFlowPackets) at most")

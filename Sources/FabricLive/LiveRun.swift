@@ -253,6 +253,8 @@ public final class LiveRun {
             try startControl()
             desk.setControlRuns(true)
         case .startFlow(let flow):
+            // Before, so that no news of an earlier agent end what begins now; after, so that it begins at once.
+            flows.step(agents, network)
             flows.begin(flow, agents, now: LinuxClock.now().monotonic)
             flows.step(agents, network)
         case .hostFault(let fault): try perform(fault)

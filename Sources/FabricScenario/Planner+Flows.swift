@@ -111,7 +111,7 @@ extension PlannedFlow {
     }
 
     /// Of all its pairs together, rounded up.
-    public var packetsPerSecond: Int64 {
+    var packetsPerSecond: Int64 {
         let bits = Int64(packetBytes) * 8
         // The product stays below 2^63: 1,000 pairs, 1,000 Gbit/s.
         return (Int64(pairs.count) * bitsPerSecond + bits - 1) / bits
