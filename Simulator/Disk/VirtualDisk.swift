@@ -210,7 +210,7 @@ final class VirtualFile {
         switch change {
         case .write(let offset, let bytes):
             let end = offset + bytes.count
-            if content.count < end { content.append(contentsOf: repeatElement(0, count: end - content.count)) }
+            grow(&content, to: end)
             bytes.withUnsafeBytes { source in
                 content.withUnsafeMutableBytes { target in
                     guard let from = source.baseAddress, let to = target.baseAddress else { return }
@@ -221,9 +221,16 @@ final class VirtualFile {
             if size < content.count {
                 content.removeLast(content.count - size)
             } else {
-                content.append(contentsOf: repeatElement(0, count: size - content.count))
+                grow(&content, to: size)
             }
         }
+    }
+
+    private static let zeros = [UInt8](repeating: 0, count: 65_536)
+
+    /// In stretches that are copied at once: byte by byte this was a quarter of the time of all tests in debug builds.
+    private static func grow(_ content: inout [UInt8], to count: Int) {
+        while content.count < count { content.append(contentsOf: zeros[..<min(zeros.count, count - content.count)]) }
     }
 
     func add(_ change: Change) {

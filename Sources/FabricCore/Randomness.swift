@@ -70,14 +70,16 @@ public final class SeededRandom: RandomSource {
 
     public func fill(_ buffer: UnsafeMutableRawBufferPointer) {
         var offset = 0
+        while offset + 8 <= buffer.count {
+            buffer.storeBytes(of: uint64().littleEndian, toByteOffset: offset, as: UInt64.self)
+            offset += 8
+        }
+        guard offset < buffer.count else { return }
+        var rest = uint64()
         while offset < buffer.count {
-            let word = uint64().littleEndian
-            let count = min(8, buffer.count - offset)
-            withUnsafeBytes(of: word) { source in
-                UnsafeMutableRawBufferPointer(rebasing: buffer[offset..<offset + count])
-                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[..<count]))
-            }
-            offset += count
+            buffer[offset] = UInt8(truncatingIfNeeded: rest)
+            rest >>= 8
+            offset += 1
         }
     }
 }
