@@ -106,6 +106,9 @@ public final class StateDirectory {
         for name in try names() { _ = try openForReading(name).map { close($0) } }
     }
 
+    /// Unlocked first: a child that is being started has the descriptor too, and with it the lock, until it execs.
+    deinit { flock(directory.raw, LOCK_UN) }
+
     /// The files' names, sorted.
     public func names() throws(StateDirectoryError) -> [String] {
         try list().filter { !$0.hasPrefix(".") }.sorted()

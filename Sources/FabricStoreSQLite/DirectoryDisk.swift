@@ -28,6 +28,9 @@ public final class DirectoryDisk: Disk {
         }
     }
 
+    /// Unlocked first: a child that is being started has the descriptor too, and with it the lock, until it execs.
+    deinit { flock(directory.raw, LOCK_UN) }
+
     public func open(_ name: String) throws(DiskError) -> any DiskFile {
         try DirectoryDisk.check(name)
         let flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW

@@ -183,6 +183,24 @@ import Testing
         try first.write("still", [1])
     }
 
+    @Test func `who closes it leaves it free, though a child that is being started still has it open`() throws {
+        let temporary = Temporary()
+        var children: [Int32] = []
+        do {
+            let directory = try StateDirectory(path: temporary.state, create: true)
+            // As between fork and exec: the same descriptor once more.
+            for descriptor in Int32(3)..<1024 {
+                var link = [CChar](repeating: 0, count: 512)
+                let length = max(0, readlink("/proc/self/fd/\(descriptor)", &link, link.count))
+                let target = String(decoding: link[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                if target == directory.path { children.append(dup(descriptor)) }
+            }
+        }
+        defer { for child in children { close(child) } }
+        try #require(!children.isEmpty)
+        _ = try StateDirectory(path: temporary.state, create: false)
+    }
+
     @Test func `what a crash left half-written is removed and the old contents stand`() throws {
         let temporary = Temporary()
         do {

@@ -28,7 +28,13 @@ struct TestBedTests {
     }
 
     private func open(_ node: TestBed.Node, port: UInt16) throws -> UDPSocket {
-        try node.namespace.withThread { try UDPSocket(bind: Endpoint(address: node.address, port: port)) }
+        let endpoint = Endpoint(address: node.address, port: port)
+        // A process that another test has just forked holds a closed socket, and its port, until it execs.
+        for _ in 0..<200 {
+            if let socket = try? node.namespace.withThread({ try UDPSocket(bind: endpoint) }) { return socket }
+            usleep(10_000)
+        }
+        return try node.namespace.withThread { try UDPSocket(bind: endpoint) }
     }
 
     @Test(arguments: [("10.1.0.0/24", "10.2.0.0/24"), ("fd01::/64", "fd02::/64")])
