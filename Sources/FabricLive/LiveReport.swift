@@ -21,8 +21,7 @@ public struct LiveReport: Sendable, Encodable {
 
     init(
         plan: Plan, verdict: Verdict, capture: CaptureSummary, flows: [LiveFlows.Counts], troubles: [String],
-        steps: Int, elapsed: Duration,
-        wall: Duration
+        steps: Int, elapsed: Duration, wall: Duration
     ) {
         self.verdict = verdict
         self.capture = capture

@@ -38,9 +38,7 @@ extension EndpointState {
         }
         peer.pointee.timestamps.greatestSent = timestamp
         greatestTimestampSent = max(greatestTimestampSent ?? timestamp, timestamp)
-        peer.pointee.initiated = initiated
-        peer.pointee.initiatedAt = now.monotonic
-        peer.pointee.initiatedTo = endpoint
+        peer.pointee.initiated = SentInitiation(handshake: initiated, at: now.monotonic, to: endpoint)
         indexes.set(initiated.senderIndex, peerSlot: peer.pointee.slot, keyPair: nil)
         logKeys(peer, domain, ephemeral: ephemeral)
         queueHandshake(message.bytesBeforeMACs, to: endpoint, peer, now.monotonic)
@@ -158,9 +156,9 @@ extension EndpointState {
             peer.pointee.lastInitiationReceived = now.monotonic
             counters.initiationsReceived += 1
             updateEndpoint(peer, source)
-            if crossesOurs(peer, domain, from: source, now.monotonic) {
+            if let ours = peer.pointee.initiated, goesFirst(ours, peer, domain, from: source, now.monotonic) {
                 peer.pointee.crossing = opened
-                set(peer, .answerCrossing, peer.pointee.initiatedAt + TunnelTimes.crossingPatience)
+                set(peer, .answerCrossing, ours.at + TunnelTimes.crossingPatience)
             } else {
                 try respond(to: opened, peer, domain, from: source, now)
             }
@@ -171,15 +169,14 @@ extension EndpointState {
         }
     }
 
-    /// Whether an initiation that comes now has met ours on the way, and yields. Two sessions would be one too many: each side
+    /// Whether an initiation of the peer that comes now has met ours on the way, and ours goes first. Two sessions would be one too many: each side
     /// would use its own, and both renew it at the same time. So the one by the smaller public key goes first. Linux and
     /// wireguard-go give up their own initiation for ours whatever the keys. What comes from elsewhere than ours went has not
     /// met it: ours may never arrive.
-    private func crossesOurs(
-        _ peer: PeerPointer, _ domain: DomainPointer, from source: Endpoint, _ now: Instant
+    private func goesFirst(
+        _ ours: SentInitiation, _ peer: PeerPointer, _ domain: DomainPointer, from source: Endpoint, _ now: Instant
     ) -> Bool {
-        peer.pointee.initiated != nil && peer.pointee.initiatedTo == source
-            && now - peer.pointee.initiatedAt < TunnelTimes.crossingPatience
+        ours.to == source && now - ours.at < TunnelTimes.crossingPatience
             && domain.pointee.identity.publicKey.lexicographicallyPrecedes(peer.pointee.publicKey)
             && !planted(.crossingUnnoticed)
     }
@@ -239,7 +236,7 @@ extension EndpointState {
         let message = HandshakeResponse(bytes)
         guard let entry = indexes.find(message.receiverIndex), entry.keyPair == nil,
             let peer = peers[Int(entry.peerSlot)], let domain = domains[peer.pointee.domainSlot],
-            let initiated = peer.pointee.initiated, initiated.senderIndex == message.receiverIndex
+            let initiated = peer.pointee.initiated?.handshake, initiated.senderIndex == message.receiverIndex
         else { return drop(.unknownReceiverIndex) }
         guard MessageMACs.hasValidMAC1(bytes, mac1Key: domain.pointee.mac1Key, cryptography) else {
             return drop(.invalidMAC1)

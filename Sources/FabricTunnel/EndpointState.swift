@@ -294,7 +294,7 @@ struct EndpointState: ~Copyable {
 
     mutating func forgetInitiated(_ peer: PeerPointer) {
         guard let initiated = peer.pointee.initiated else { return }
-        indexes.remove(initiated.senderIndex)
+        indexes.remove(initiated.handshake.senderIndex)
         peer.pointee.initiated = nil
     }
 

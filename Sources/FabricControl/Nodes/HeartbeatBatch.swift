@@ -41,8 +41,8 @@ extension ControlPlane {
     static let heartbeatPath = "/v1/node/heartbeat"
 
     /// Stores the plain ones among these in one transaction of two statements or three, and five more when some of the nodes
-    /// were offline. Returns the answers by index; nil for those that are each to be handled as any request: they are not plain, or the records are such that only some can be
-    /// stored.
+    /// were offline. Returns the answers by index; nil for those that are each to be handled as any request: they are not
+    /// plain, or the records are such that only some can be stored.
     ///
     /// Never throws: when the store is away, the replies say so.
     func handle(heartbeats: [WaitingHeartbeat], now: Now) -> [HeartbeatAnswer?] {

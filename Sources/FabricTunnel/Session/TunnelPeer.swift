@@ -36,10 +36,7 @@ struct TunnelPeer: ~Copyable {
     /// DH of both static keys, computed when first needed.
     var staticStatic: [UInt8]?
     /// Our initiation that waits for a response.
-    var initiated: Handshake.Initiated?
-    /// When our last initiation went out, and where to.
-    var initiatedAt = Instant.zero
-    var initiatedTo: Endpoint?
+    var initiated: SentInitiation?
     /// The peer's, which met ours on the way, and is answered only if ours is not.
     var crossing: Handshake.OpenedInitiation?
     var keyPairs = KeyPairs()
@@ -97,6 +94,13 @@ struct TunnelPeer: ~Copyable {
     /// Padding makes no packet longer than the interface's MTU, nor than what the path takes.
     @inline(__always)
     func paddingLimit(_ count: Int, mtu: Int) -> Int { count <= largestPacket ? min(mtu, largestPacket) : mtu }
+}
+
+/// An initiation of ours: when it went out, and where to.
+struct SentInitiation {
+    let handshake: Handshake.Initiated
+    let at: Instant
+    let to: Endpoint
 }
 
 typealias PeerPointer = UnsafeMutablePointer<TunnelPeer>
