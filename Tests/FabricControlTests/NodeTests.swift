@@ -182,6 +182,32 @@ struct NodeTests {
         #expect(try bench.updates(of: hosts[1], snapshot: version).records == [], "the record has expired")
     }
 
+    @Test func `a renewed record wakes nobody, unless the former one is about to expire`() throws {
+        let bench = try Bench()
+        let hosts = try fabric(["a", "b"], bench)
+        let version = try bench.snapshot(of: hosts[1]).version
+        func beat(_ sequence: Int64) throws {
+            let record = try hosts[0].record(sequence: sequence)
+            let beat = hosts[0].heartbeat(at: bench.now.wall, record: record)
+            #expect(try bench.reply(beat, peer: hosts[0].facts).isSuccess)
+        }
+        try beat(1)
+        let first = try bench.updates(of: hosts[1], snapshot: version)
+        func park(_ records: Int64) -> UInt64 {
+            bench.send(hosts[1].updates(snapshot: version, records: records, wait: 60), peer: hosts[1].facts)
+        }
+        let unwoken = park(first.recordsVersion)
+        try beat(2)
+        #expect(bench.replies[unwoken] == nil)
+        // Whoever asks, hears of it.
+        let next = try bench.updates(of: hosts[1], snapshot: version, records: first.recordsVersion)
+        #expect(try next.records.map { try $0.unverified(PeerRecord.self).sequence } == [2])
+        bench.advance(.seconds(541))
+        let woken = park(next.recordsVersion)
+        try beat(3)
+        #expect(bench.replies[woken] != nil)
+    }
+
     @Test func `a record that the node did not sign, or that is not its own, is refused`() throws {
         let bench = try Bench()
         let hosts = try fabric(["a", "b"], bench)

@@ -119,8 +119,9 @@ extension ControlPlane {
         let record = try verify(envelope, of: caller)
         let id: [SQLValue] = [.id(caller.key.cluster), .id(caller.key.node)]
         let held = try call.transaction.first(
-            "SELECT sequence FROM peer_records WHERE cluster_id = $1 AND node_id = $2", id)?.integer("sequence")
-        if let held, record.sequence <= held { return held }
+            "SELECT sequence, expires_at, envelope FROM peer_records WHERE cluster_id = $1 AND node_id = $2", id)
+        let heldSequence = try held?.integer("sequence") ?? 0
+        if record.sequence <= heldSequence { return heldSequence }
         let version = caller.recordsVersion + 1
         let lifetime = min(record.lifetimeSeconds * 1000, settings.longestRecordLifetime.milliseconds)
         try call.transaction.execute(
@@ -136,9 +137,15 @@ extension ControlPlane {
                 .integer(record.sequence), .integer(version), .integer(call.milliseconds + lifetime),
                 .envelope(envelope),
             ])
+        // Who waits learns of a mere renewal with its next request.
+        if let held, try held.integer("expires_at") > call.milliseconds + HTTPLimits.longestPark.milliseconds,
+            (try? held.envelope("envelope").unverified(PeerRecord.self).endpoints) == record.endpoints
+        {
+            return record.sequence
+        }
+        if planted(.recordTouchesNobody) { return record.sequence }
         let audiences = try call.transaction.query(
             "SELECT node_id FROM snapshot_peers WHERE cluster_id = $1 AND peer_id = $2 ORDER BY node_id", id)
-        if planted(.recordTouchesNobody) { return record.sequence }
         call.touched += try audiences.map { .node(caller.key.cluster, try $0.identifier("node_id")) }
         return record.sequence
     }
