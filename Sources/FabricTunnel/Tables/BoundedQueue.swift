@@ -3,17 +3,19 @@ struct BoundedQueue<Element> {
     let limit: Int
     private var storage: [Element?] = []
     private var head = 0
+    /// Kept beside the storage: whether one is empty is asked for at every turn, and the storage is elsewhere in memory.
+    private(set) var count = 0
 
     init(limit: Int) { self.limit = limit }
 
-    var count: Int { storage.count - head }
-    var isEmpty: Bool { head == storage.count }
+    var isEmpty: Bool { count == 0 }
     var first: Element? { isEmpty ? nil : storage[head] }
 
     /// False, and nothing changes, when the queue is full.
     mutating func append(_ element: Element) -> Bool {
         guard count < limit else { return false }
         storage.append(element)
+        count += 1
         return true
     }
 
@@ -23,6 +25,7 @@ struct BoundedQueue<Element> {
         let isFull = count >= limit
         if isFull { _ = popFirst() }
         storage.append(element)
+        count += 1
         return isFull
     }
 
@@ -31,6 +34,7 @@ struct BoundedQueue<Element> {
         let element = storage[head]
         storage[head] = nil
         head += 1
+        count -= 1
         if head == storage.count {
             storage.removeAll(keepingCapacity: storage.count <= 16)
             head = 0
@@ -44,5 +48,6 @@ struct BoundedQueue<Element> {
     mutating func removeAll() {
         storage = []
         head = 0
+        count = 0
     }
 }
