@@ -116,6 +116,8 @@
                 "A parked request whose connection died in silence is waited for to its end."
             case .pathUpForever:
                 "A path that once was up counts as up for ever."
+            case .restWithoutEnd:
+                "A path that has been down for long is tried once more, and then no more."
             case .retriesAtOnce:
                 "What failed is tried again at once, without end."
             case .tokenCountedLate:

@@ -286,11 +286,13 @@ public struct PathExplanation {
         let subject = "echoes \(name(node)) → \(name(other)) → \(name(node))"
         let isUp = health.isUp(at: now)
         if node == a { isReachable = isUp }
+        let rest =
+            health.isResting(at: now) ? "; it rests, and is tried next in \(Self.short(health.probeDue - now))" : ""
         guard let last = health.lastEcho else {
-            return add(.bad, subject, "none has ever come back; \(health.probesSent) sent")
+            return add(.bad, subject, "none has ever come back; \(health.probesSent) sent\(rest)")
         }
         let trip = health.roundTrip.map { ", after \(Double($0.nanoseconds / 1000) / 1000) ms" } ?? ""
-        let limit = "the path counts as down at most \(Self.short(health.upWindow)) after the last"
+        let limit = "the path counts as down at most \(Self.short(health.upWindow)) after the last\(rest)"
         add(isUp ? .good : .bad, subject, "the last came back \(ago(last, now))\(trip); \(limit)")
     }
 

@@ -50,6 +50,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case heartbeatStopsAtFailure
     case deadParkUnnoticed
     case pathUpForever
+    case restWithoutEnd
     case retriesAtOnce
 
     // FabricControl

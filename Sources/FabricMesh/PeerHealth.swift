@@ -17,10 +17,19 @@ public import FabricWire
 ///  │── probe sent at 18, wants an answer ───►│   nothing for six fifths of an interval
 ///  │◄─ probe sent at 41, echo of 18 ─────────│
 /// ```
+///
+/// A path that stays down for `patience` rests: no probe is sent, but a handshake is tried now and then, at most `longestRest`
+/// apart. What speaks for the path ends the rest: a probe or a session of the peer, a record of it, somebody's packet for it, a
+/// change of this host's own addresses, the control plane that answers again.
 public struct PeerHealth: Hashable, Sendable {
     public static let defaultProbeInterval = Duration.seconds(2)
     /// Of an interval, after which an unanswered probe is repeated.
     public static let repetitionsPerInterval = 5
+    /// For so long a path that is down is probed with full effort.
+    public static let patience = Duration.seconds(120)
+    /// Of the time that a path has been down, after which a resting one is tried again.
+    static let restShare = 24
+    public static let longestRest = Duration.seconds(30)
 
     public let probeInterval: Duration
     /// For so long a path is up after a probe of ours arrived that came back.
@@ -47,6 +56,8 @@ public struct PeerHealth: Hashable, Sendable {
     private var lastHeard: Instant?
     /// The end of the last echo's window.
     private var lastUp: Instant?
+    /// When something last ended its rest.
+    private var encouragedAt: Instant
     public private(set) var lastEcho: Instant?
     public private(set) var roundTrip: Duration?
     public private(set) var probesSent: UInt64 = 0
@@ -63,6 +74,7 @@ public struct PeerHealth: Hashable, Sendable {
         self.origin = origin
         scheduled = firstProbe
         probeDue = firstProbe
+        encouragedAt = firstProbe
     }
 
     /// Returns what the probe says that is sent now. An answer wants none: two ends would not come to rest.
@@ -82,6 +94,7 @@ public struct PeerHealth: Hashable, Sendable {
     /// Takes a probe of the peer. An echo that is none of ours, comes twice or too late is not counted: the peer may have
     /// it from before this host's start.
     public mutating func probeReceived(_ probe: EchoMessage.Probe, now: Instant) {
+        if isResting(at: now) { encouragedAt = now }
         (heardProbe, lastHeard) = (probe.sentAt, now)
         if let echo = probe.echo { echoReceived(echo &- clockOffset, held: probe.held, now) }
         if misses(now) || !isUp(at: now) { wantsAnswers = true }
@@ -133,5 +146,30 @@ public struct PeerHealth: Hashable, Sendable {
     public func isUp(at now: Instant) -> Bool {
         guard let upUntil else { return false }
         return now <= upUntil
+    }
+
+    // MARK: Rest
+
+    /// Since when nothing has spoken for a path that is down.
+    private var forlornSince: Instant { max(encouragedAt, upUntil ?? .zero) }
+
+    /// A handshake is to be tried when a probe is due, instead of the probe.
+    public func isResting(at now: Instant) -> Bool {
+        !isUp(at: now) && now - forlornSince >= Self.patience
+    }
+
+    /// A handshake was tried on a resting path, at one of the peer's endpoints; all of them have their turns within a rest.
+    public mutating func tried(endpoints: Int, now: Instant) {
+        let rest = min((now - forlornSince) / Self.restShare, Self.longestRest) / max(1, endpoints)
+        probeDue = planted(.restWithoutEnd) ? .distantFuture : now + max(rest, repetitionInterval)
+    }
+
+    /// Something speaks for a path that rests: it is probed with full effort again, at once or in its turn.
+    public mutating func encourage(atOnce: Bool, now: Instant) {
+        guard isResting(at: now) else { return }
+        encouragedAt = now
+        wantsAnswers = true
+        scheduled = atOnce ? now : nextScheduled(after: now)
+        probeDue = scheduled
     }
 }

@@ -14,6 +14,9 @@ struct EndpointRotation: Hashable {
     private var turnBegan: Instant
     private var next = 1
 
+    /// How many there are to try.
+    var count: Int { listed.count + (lastWorking.map { listed.contains($0) } ?? true ? 0 : 1) }
+
     init(_ listed: [Endpoint], now: Instant) {
         self.listed = listed
         turnBegan = now
@@ -68,7 +71,27 @@ extension NodeAgent {
                 tunnels.setEndpoint(peers[index].handle, endpoint)
                 askForPath(of: peers[index].handle)
             }
+            encourage(index, atOnce: false, now)
         }
+    }
+
+    /// Something speaks for a path: see `PeerHealth`.
+    func encourage(_ index: Int, atOnce: Bool, _ now: Now) {
+        guard peers[index].health.isResting(at: now.monotonic) else { return }
+        peers[index].health.encourage(atOnce: atOnce, now: now.monotonic)
+    }
+
+    /// This host's own way to the others has changed, or was away and is back.
+    func encouragePaths(_ now: Now) {
+        for index in peers.indices { encourage(index, atOnce: false, now) }
+    }
+
+    /// A path that has been down for long is tried with a single initiation, at one endpoint after the other.
+    func knock(_ index: Int, _ now: Now) {
+        seekEndpoint(index, now)
+        tunnels.startHandshake(peers[index].handle, repeats: false, now: now)
+        raiseFloorsForHeld(now)
+        peers[index].health.tried(endpoints: peers[index].endpoints.count, now: now.monotonic)
     }
 
     /// At each round of probes, while the path is down: a peer that does not answer is sought at its next endpoint.

@@ -25,7 +25,7 @@ extension NodeAgent {
             clampSegments(packet, largest: tunnels.largestPacket(domain: domain, to: to))
         }
         counters.packetsSent += 1
-        return transmit(&packet, domain, now)
+        return transmit(&packet, domain, now, isWanted: true)
     }
 
     /// A datagram that the node's socket gave.
@@ -44,11 +44,11 @@ extension NodeAgent {
             return .done
         }
         if destination == domains[index].overlay.overlayAgent {
-            return receiveFabricMessage(&datagram, domains[index], handle, now)
+            return receiveFabricMessage(&datagram, domain: index, handle, now)
         }
         guard
             destination == domains[index].overlay.overlayHost
-                || mayPass(to: destination, from: handle, domains[index])
+                || mayPass(to: destination, from: handle, domain: index)
         else {
             counters.dropsNotOurs += 1
             return .done
@@ -69,11 +69,15 @@ extension NodeAgent {
             }
             probeCursor = cursor + 1
             guard peers[cursor].health.probeDue <= now.monotonic,
-                let domain = domains.first(where: { $0.id == peers[cursor].domain })
+                let domain = domainIndex(peers[cursor].domain)
             else { continue }
+            if peers[cursor].health.isResting(at: now.monotonic) {
+                knock(cursor, now)
+                continue
+            }
             probe(cursor, isAnswer: false, domain, now).write(to: buffer.writableArea())
             buffer.count = EchoMessage.packetBytes
-            if case .transmit(let endpoint) = transmit(&buffer, domain.id, now) { return endpoint }
+            if case .transmit(let endpoint) = transmit(&buffer, domains[domain].id, now) { return endpoint }
         }
         return nil
     }
@@ -84,18 +88,23 @@ extension NodeAgent {
         return nil
     }
 
-    private func transmit(_ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now) -> PacketOutcome {
+    /// `isWanted`: somebody else's packet, not a probe.
+    private func transmit(
+        _ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now, isWanted: Bool = false
+    ) -> PacketOutcome {
         switch tunnels.send(domain: domain, &packet, now: now) {
         case .transmit(let endpoint): return .transmit(endpoint)
         case .tooBig(let largest): return answerTooBig(&packet, largest: largest, domain, now)
-        case .staged, .dropped:
+        case .staged(let handle):
+            if isWanted, let index = placeOfHandle[handle] { encourage(index, atOnce: false, now) }
             raiseFloorsForHeld(now)
-            return .done
+        case .dropped: raiseFloorsForHeld(now)
         }
+        return .done
     }
 
     private func receiveFabricMessage(
-        _ packet: inout PacketBuffer, _ domain: DomainState, _ handle: PeerHandle, _ now: Now
+        _ packet: inout PacketBuffer, domain: Int, _ handle: PeerHandle, _ now: Now
     ) -> PacketOutcome {
         guard let message = EchoMessage(UnsafeRawBufferPointer(packet.bytes)),
             let index = placeOfHandle[handle],
@@ -109,12 +118,12 @@ extension NodeAgent {
         counters.probesAnswered += 1
         // In place: it is as long.
         probe(index, isAnswer: true, domain, now).write(to: packet.bytes)
-        return transmit(&packet, domain.id, now)
+        return transmit(&packet, domains[domain].id, now)
     }
 
-    private func probe(_ index: Int, isAnswer: Bool, _ domain: DomainState, _ now: Now) -> EchoMessage {
+    private func probe(_ index: Int, isAnswer: Bool, _ domain: Int, _ now: Now) -> EchoMessage {
         EchoMessage(
-            source: domain.overlay.overlayAgent, destination: peers[index].overlay.overlayAgent,
+            source: domains[domain].overlay.overlayAgent, destination: peers[index].overlay.overlayAgent,
             probe: peers[index].health.probeSent(now: now.monotonic, isAnswer: isAnswer))
     }
 

@@ -307,7 +307,7 @@ extension NodeAgent {
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)
-            if !up { seekEndpoint(index, now) }
+            if !up, !peers[index].health.isResting(at: now.monotonic) { seekEndpoint(index, now) }
             guard up != peers[index].reportedUp else { continue }
             peers[index].reportedUp = up
             let (node, domain) = (peers[index].node, peers[index].domain)
@@ -324,7 +324,10 @@ extension NodeAgent {
     func tunnelsUsed(_ now: Now) {
         while let event = tunnels.nextEvent() {
             switch event {
-            case .sessionEstablished(let peer, _), .endpointChanged(let peer, _): askForPath(of: peer)
+            case .sessionEstablished(let peer, _):
+                askForPath(of: peer)
+                if let index = placeOfHandle[peer] { encourage(index, atOnce: true, now) }
+            case .endpointChanged(let peer, _): askForPath(of: peer)
             case .handshakeGaveUp, .keysZeroed: break
             }
         }

@@ -151,10 +151,11 @@ extension NodeAgent {
     // MARK: Packets
 
     /// A packet of this peer, whose source is proven, may go to the interface though it is not for the overlay address.
-    func mayPass(to destination: IPAddress, from handle: PeerHandle, _ domain: DomainState) -> Bool {
+    func mayPass(to destination: IPAddress, from handle: PeerHandle, domain: Int) -> Bool {
         guard staticHandles.contains(handle) else { return false }
         // By index: nothing is copied for a packet.
-        for index in 0..<domain.reserved.count where domain.reserved[index].contains(destination) { return false }
+        for place in 0..<domains[domain].reserved.count
+        where domains[domain].reserved[place].contains(destination) { return false }
         return true
     }
 }

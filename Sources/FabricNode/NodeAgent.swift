@@ -141,6 +141,7 @@ public final class NodeAgent: Component {
             guard endpoints != self.endpoints else { return }
             let isGone = self.endpoints.contains { old in !endpoints.contains { $0.address == old.address } }
             self.endpoints = endpoints
+            encouragePaths(now)
             makeRecord(now)
             if isGone { reconnectControl(now, &actions) }
             if phase == .active { heartbeatCall.schedule(at: now.monotonic) }

@@ -32,6 +32,9 @@ struct RepeatingCall {
         if outstanding == nil, failures > 0, due != nil { due = instant }
     }
 
+    /// The last one failed, and none has succeeded since.
+    var isFailing: Bool { failures > 0 }
+
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 
     mutating func sent(_ number: RequestNumber, _ now: Instant) {

@@ -4,10 +4,12 @@ internal import FabricCore
 extension EndpointState {
     // MARK: Initiating
 
-    mutating func startHandshake(_ handle: PeerHandle, _ now: Now) {
+    mutating func startHandshake(_ handle: PeerHandle, repeats: Bool, _ now: Now) {
         lastNow = now
-        guard let peer = resolve(handle) else { return }
+        guard let peer = resolve(handle), repeats || !peer.pointee.timers.isSet(.retransmitHandshake) else { return }
         sendInitiation(peer, now, isRetry: false)
+        // Unless a packet waits for the session.
+        if !repeats, peer.pointee.staged.isEmpty { clear(peer, .retransmitHandshake) }
     }
 
     /// Sends an initiation, unless a handshake message went to the peer within 5 s, or its address is not known.

@@ -76,7 +76,7 @@ extension EndpointState {
             peer.pointee.keyPairs.current?.pointee.maySend = false
             sendInitiation(peer, now, isRetry: false)
         }
-        return .staged
+        return .staged(peer.pointee.handle)
     }
 
     /// Lets staged packets go through `nextTransmit`.

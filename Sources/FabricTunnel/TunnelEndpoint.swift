@@ -78,8 +78,11 @@ public final class TunnelEndpoint {
         state.pointee.largestPacket(domain, to: destination)
     }
 
-    /// Starts a handshake without a packet, unless one was sent within 5 s.
-    public func startHandshake(_ peer: PeerHandle, now: Now) { state.pointee.startHandshake(peer, now) }
+    /// Starts a handshake without a packet, unless a message of one was sent within 5 s. One that doesn't repeat is a single
+    /// initiation, and none while another handshake still repeats.
+    public func startHandshake(_ peer: PeerHandle, repeats: Bool, now: Now) {
+        state.pointee.startHandshake(peer, repeats: repeats, now)
+    }
 
     /// Initiations from now on carry time stamps later than `floor`, whatever the wall clock says.
     public func raiseTimestampFloor(_ floor: WallTime) { state.pointee.raiseTimestampFloor(floor) }

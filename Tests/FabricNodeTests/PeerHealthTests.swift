@@ -40,13 +40,14 @@ import Testing
         #expect(!health.isUp(at: late + .milliseconds(4_500) + .nanoseconds(1)))
     }
 
-    /// Two ends and what is under way between them, in steps of a millisecond.
+    /// Two ends and what is under way between them.
     struct Pair {
         var ends: [PeerHealth]
         let delay: Duration
         var now: Instant
         var sent = [0, 0]
         var asked = 0
+        var tries = [0, 0]
         var downs = [0, 0]
         /// Whether a packet is lost, by its number.
         var loses: (Int) -> Bool = { _ in false }
@@ -67,23 +68,32 @@ import Testing
         mutating func run(_ duration: Duration) {
             let until = now + duration
             while now < until {
-                for end in 0...1 {
-                    if ends[end].probeDue <= now {
-                        let probe = ends[end].probeSent(now: now, isAnswer: false)
-                        sent[end] += 1
-                        asked += probe.wantsAnswer ? 1 : 0
-                        send(probe, to: 1 - end)
-                    }
-                    if !ends[end].isUp(at: now) { downs[end] += 1 }
-                }
+                for end in 0...1 where ends[end].probeDue <= now { act(end) }
                 while let first = arrivals.first, first.at <= now {
                     arrivals.removeFirst()
                     ends[first.to].probeReceived(first.probe, now: now)
                     guard first.probe.wantsAnswer else { continue }
                     send(ends[first.to].probeSent(now: now, isAnswer: true), to: 1 - first.to)
                 }
-                now = now + .milliseconds(1)
+                let next = min(ends[0].probeDue, ends[1].probeDue, arrivals.first?.at ?? until, until)
+                now = max(next, now + .nanoseconds(1))
+                // Between two events a path may go down, and does not come up.
+                for end in 0...1 where !ends[end].isUp(at: now + .nanoseconds(-1)) { downs[end] += 1 }
             }
+        }
+
+        private mutating func act(_ end: Int) {
+            guard !ends[end].isResting(at: now) else {
+                tries[end] += 1
+                ends[end].tried(endpoints: 1, now: now)
+                // A handshake, there and back.
+                if !loses(packets) { for end in 0...1 { ends[end].encourage(atOnce: true, now: now) } }
+                return
+            }
+            let probe = ends[end].probeSent(now: now, isAnswer: false)
+            sent[end] += 1
+            asked += probe.wantsAnswer ? 1 : 0
+            send(probe, to: 1 - end)
         }
     }
 
@@ -147,6 +157,58 @@ import Testing
         pair.loses = { _ in false }
         pair.run(.seconds(1))
         #expect(pair.ends.allSatisfy { $0.isUp(at: pair.now) })
+    }
+
+    @Test(arguments: [1, 10, 60]) func `a path that is away for long rests, and is soon up when it is back`(
+        minutes: Int
+    ) {
+        var pair = pair(phase: .milliseconds(700), delay: .milliseconds(20))
+        pair.run(.seconds(10))
+        pair.loses = { _ in true }
+        pair.run(.seconds(130))
+        #expect(pair.tries.allSatisfy { $0 <= 3 }, "full effort for two minutes")
+        pair.tries = [0, 0]
+        pair.sent = [0, 0]
+        pair.run(.seconds(60 * minutes))
+        #expect(pair.sent == [0, 0], "a resting path is not probed")
+        // A 24th of the time that it has been away, at most half a minute.
+        let most = minutes == 1 ? 13 : minutes == 10 ? 50 : 150
+        #expect(pair.tries.allSatisfy { (5...most).contains($0) }, "\(pair.tries)")
+        pair.loses = { _ in false }
+        pair.run(.seconds(31))
+        #expect(pair.ends.allSatisfy { $0.isUp(at: pair.now) })
+    }
+
+    @Test func `of several endpoints each has its turn within a rest`() {
+        var health = proved()
+        let late = start + .seconds(3_600)
+        #expect(health.isResting(at: late))
+        health.tried(endpoints: 1, now: late)
+        #expect(health.probeDue == late + .seconds(30))
+        health.tried(endpoints: 3, now: late)
+        #expect(health.probeDue == late + .seconds(10))
+        health.tried(endpoints: 1_000, now: late)
+        #expect(health.probeDue == late + .milliseconds(400))
+    }
+
+    @Test func `what speaks for a path ends its rest`() {
+        let late = start + .seconds(3_600)
+        var health = proved()
+        health.encourage(atOnce: true, now: start + .seconds(100))
+        #expect(health.isResting(at: late), "it did not rest yet")
+        health.encourage(atOnce: true, now: late)
+        #expect(!health.isResting(at: late) && health.probeDue == late)
+        #expect(health.probeSent(now: late, isAnswer: false).wantsAnswer)
+        #expect(health.probeDue == late + .milliseconds(400))
+        #expect(health.isResting(at: late + PeerHealth.patience))
+
+        health = proved()
+        health.encourage(atOnce: false, now: late + .milliseconds(300))
+        #expect(health.probeDue == late + .seconds(2), "in its turn")
+
+        health = proved()
+        health.probeReceived(probe(9, echo: nil), now: late)
+        #expect(!health.isResting(at: late) && health.probeDue <= late)
     }
 
     @Test func `an unanswered probe is repeated soon, an answered one at its time`() {

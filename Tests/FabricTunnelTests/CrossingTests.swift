@@ -37,7 +37,7 @@ import Testing
 
         private func begin(_ node: TunnelHarness.Node, _ peer: PeerHandle) {
             number = number ?? 0
-            node.tunnels.startHandshake(peer, now: pair.harness.time(node))
+            node.tunnels.startHandshake(peer, repeats: true, now: pair.harness.time(node))
             pair.harness.drain(node)
         }
 

@@ -6,7 +6,7 @@ import Testing
 @Suite struct Sessions {
     @Test func `The first packet makes the session and is delivered by it`() {
         let pair = TunnelPair()
-        #expect(pair.ping() == .staged)
+        #expect(pair.ping().isStaged)
         pair.harness.run(for: .milliseconds(100))
         #expect(pair.b.delivered.map(\.packet) == [ipv4("10.0.0.1", "10.0.0.2")])
         #expect(pair.a.events == [.sessionEstablished(pair.peerB, initiator: true)])
@@ -54,13 +54,46 @@ import Testing
         #expect(other.a.tunnels.counters[.handshakeNotAuthentic] > 0)
     }
 
+    @Test func `A handshake that does not repeat is one initiation`() {
+        let pair = TunnelPair()
+        let peer = pair.a.tunnels.peer(
+            domain: TunnelPair.blue, publicKey: pair.b.tunnels.publicKey(of: TunnelPair.blue)!)!
+        func start() {
+            pair.a.tunnels.startHandshake(peer, repeats: false, now: pair.harness.time(pair.a))
+            pair.harness.drain(pair.a)
+        }
+        pair.harness.loses = { _ in true }
+        start()
+        pair.harness.run(for: .seconds(60))
+        #expect(pair.harness.sent(.handshakeInitiation).count == 1)
+        // What waits for the session has it repeated.
+        start()
+        pair.ping()
+        pair.harness.run(for: .seconds(21))
+        let repeated = pair.harness.sent(.handshakeInitiation).count
+        #expect((4...6).contains(repeated), "\(repeated)")
+        // One that repeats needs none beside it, and ends in its time.
+        for _ in 0..<40 {
+            start()
+            pair.harness.run(for: .seconds(3))
+        }
+        let all = pair.harness.sent(.handshakeInitiation).count
+        #expect(pair.a.tunnels.counters.handshakesGivenUp == 1)
+        #expect(all < 40, "\(all)")
+        pair.harness.loses = { _ in false }
+        pair.harness.run(for: .seconds(6))
+        start()
+        pair.harness.run(for: .seconds(1))
+        #expect(pair.a.tunnels.peerStatus(peer)?.hasSession == true)
+    }
+
     @Test func `Packets wait in order, the oldest go when there are too many`() {
         var limits = TunnelLimits.default
         limits.stagedPacketsPerPeer = 3
         let pair = TunnelPair(limits: limits)
         for tag in 0..<5 {
             let packet = ipv4("10.0.0.1", "10.0.0.2", tag: UInt8(tag))
-            #expect(pair.harness.send(pair.a, TunnelPair.blue, packet) == .staged)
+            #expect(pair.harness.send(pair.a, TunnelPair.blue, packet).isStaged)
         }
         pair.harness.run(for: .seconds(1))
         #expect(pair.b.delivered.map { $0.packet[20] } == [2, 3, 4])
@@ -219,7 +252,7 @@ import Testing
         pair.harness.run(for: .seconds(1))
         pair.harness.run(for: .seconds(180))
         #expect(pair.harness.deliver(late, to: pair.b, from: pair.a.address) == .dropped(.sessionExpired))
-        #expect(pair.ping() == .staged)
+        #expect(pair.ping().isStaged)
         pair.harness.run(for: .seconds(1))
         #expect(pair.b.delivered.count == 3)
     }
@@ -242,7 +275,7 @@ import Testing
         var outcomes: [SendOutcome] = []
         for _ in 0..<150 { outcomes.append(pair.ping()) }
         let counters = pair.harness.sent(.transportData).suffix(100).map { UnsafeCounter.of($0.bytes) }
-        #expect(outcomes.contains(.staged))
+        #expect(outcomes.contains { $0.isStaged })
         #expect(counters.max() == 99)
     }
 

@@ -246,3 +246,7 @@ final class ScriptedRandom: RandomSource {
         buffer.copyBytes(from: bytes)
     }
 }
+
+extension SendOutcome {
+    var isStaged: Bool { if case .staged = self { true } else { false } }
+}
