@@ -137,8 +137,9 @@ extension ControlPlane {
                 .integer(record.sequence), .integer(version), .integer(call.milliseconds + lifetime),
                 .envelope(envelope),
             ])
-        // Who waits learns of a mere renewal with its next request.
-        if let held, try held.integer("expires_at") > call.milliseconds + HTTPLimits.longestPark.milliseconds,
+        // Who waits learns with its next request that a node which was not away says the same as before.
+        if let held, caller.health == .online,
+            try held.integer("expires_at") > call.milliseconds + HTTPLimits.longestPark.milliseconds,
             (try? held.envelope("envelope").unverified(PeerRecord.self).endpoints) == record.endpoints
         {
             return record.sequence
