@@ -78,6 +78,8 @@
                 "What is under way under the old key is lost at each rekey."
             case .crossingUnnoticed:
                 "Two sides that begin at once answer each other, and get two sessions."
+            case .probesCrowdOut:
+                "Probes that wait for a session push out the packets that wait for it too."
             case .keysUsedBeforeDurable:
                 "The join request leaves before the keys are on disk."
             case .tunnelsBeforeFloor:

@@ -29,6 +29,7 @@ public enum Mutant: CaseIterable, Hashable, Sendable {
     case retransmissionOff
     case oldSessionDroppedAtRekey
     case crossingUnnoticed
+    case probesCrowdOut
 
     // FabricNode and FabricMesh
     case keysUsedBeforeDurable

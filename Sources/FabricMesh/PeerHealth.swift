@@ -18,18 +18,22 @@ public import FabricWire
 ///  │◄─ probe sent at 41, echo of 18 ─────────│
 /// ```
 ///
-/// A path that stays down for `patience` rests: no probe is sent, but a handshake is tried now and then, at most `longestRest`
-/// apart. What speaks for the path ends the rest: a probe or a session of the peer, a record of it, somebody's packet for it, a
-/// change of this host's own addresses, the control plane that answers again.
+/// A path that stays down for `patience` rests: no probe is sent, but a handshake is tried now and then, `longestRest` apart in the
+/// end. What speaks for the path ends the rest: a probe or a session of the peer, a record of it that says something new,
+/// somebody's packet for it, a change of this host's own addresses, the control plane that answers again.
 public struct PeerHealth: Hashable, Sendable {
     public static let defaultProbeInterval = Duration.seconds(2)
     /// Of an interval, after which an unanswered probe is repeated.
     public static let repetitionsPerInterval = 5
     /// For so long a path that is down is probed with full effort.
     public static let patience = Duration.seconds(120)
-    /// Of the time that a path has been down, after which a resting one is tried again.
+    /// Of the time that a path has been down, after which a resting one is tried again: a 24th, within these bounds.
     static let restShare = 24
+    /// WireGuard sends a peer no two handshake messages within this time.
+    static let shortestRest = Duration.seconds(5)
     public static let longestRest = Duration.seconds(30)
+    /// Where a peer has several endpoints, the longest rest is divided by their number, and by no more than this.
+    static let restDivisor = 3
 
     public let probeInterval: Duration
     /// For so long a path is up after a probe of ours arrived that came back.
@@ -56,7 +60,7 @@ public struct PeerHealth: Hashable, Sendable {
     private var lastHeard: Instant?
     /// The end of the last echo's window.
     private var lastUp: Instant?
-    /// When something last ended its rest.
+    /// When something last spoke for a path that was down.
     private var encouragedAt: Instant
     public private(set) var lastEcho: Instant?
     public private(set) var roundTrip: Duration?
@@ -94,7 +98,7 @@ public struct PeerHealth: Hashable, Sendable {
     /// Takes a probe of the peer. An echo that is none of ours, comes twice or too late is not counted: the peer may have
     /// it from before this host's start.
     public mutating func probeReceived(_ probe: EchoMessage.Probe, now: Instant) {
-        if isResting(at: now) { encouragedAt = now }
+        if !isUp(at: now) { encouragedAt = now }
         (heardProbe, lastHeard) = (probe.sentAt, now)
         if let echo = probe.echo { echoReceived(echo &- clockOffset, held: probe.held, now) }
         if misses(now) || !isUp(at: now) { wantsAnswers = true }
@@ -150,6 +154,10 @@ public struct PeerHealth: Hashable, Sendable {
 
     // MARK: Rest
 
+    /// The path was up when it was looked at before, and is down now. It has its time of full effort from here: the host may
+    /// have slept through what came before.
+    public mutating func noticedDown(now: Instant) { encouragedAt = now }
+
     /// Since when nothing has spoken for a path that is down.
     private var forlornSince: Instant { max(encouragedAt, upUntil ?? .zero) }
 
@@ -158,16 +166,21 @@ public struct PeerHealth: Hashable, Sendable {
         !isUp(at: now) && now - forlornSince >= Self.patience
     }
 
-    /// A handshake was tried on a resting path, at one of the peer's endpoints; all of them have their turns within a rest.
+    /// A handshake was tried on a resting path, at one of so many endpoints of the peer.
     public mutating func tried(endpoints: Int, now: Instant) {
-        let rest = min((now - forlornSince) / Self.restShare, Self.longestRest) / max(1, endpoints)
-        probeDue = planted(.restWithoutEnd) ? .distantFuture : now + max(rest, repetitionInterval)
+        let longest = Self.longestRest / min(max(1, endpoints), Self.restDivisor)
+        let rest = max(Self.shortestRest, repetitionInterval, min((now - forlornSince) / Self.restShare, longest))
+        // In turn with the others, where there are turns.
+        probeDue = probeInterval <= rest ? nextScheduled(after: now + rest) : now + rest
+        if planted(.restWithoutEnd) { probeDue = .distantFuture }
     }
 
-    /// Something speaks for a path that rests: it is probed with full effort again, at once or in its turn.
+    /// Something speaks for the path. If it rests, it is probed with full effort again, at once or in its turn.
     public mutating func encourage(atOnce: Bool, now: Instant) {
-        guard isResting(at: now) else { return }
+        guard !isUp(at: now) else { return }
+        let rested = isResting(at: now)
         encouragedAt = now
+        guard rested else { return }
         wantsAnswers = true
         scheduled = atOnce ? now : nextScheduled(after: now)
         probeDue = scheduled

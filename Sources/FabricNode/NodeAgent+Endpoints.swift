@@ -39,8 +39,8 @@ struct EndpointRotation: Hashable {
     }
 
     /// The path is down. Returns the endpoint to use from now on; nil leaves the tunnel's.
-    mutating func failed(_ current: Endpoint?, now: Instant) -> Endpoint? {
-        guard now - turnBegan >= Self.turn else { return nil }
+    mutating func failed(_ current: Endpoint?, after patience: Duration, now: Instant) -> Endpoint? {
+        guard now - turnBegan >= patience else { return nil }
         return turn(from: current, now)
     }
 
@@ -71,13 +71,13 @@ extension NodeAgent {
                 tunnels.setEndpoint(peers[index].handle, endpoint)
                 askForPath(of: peers[index].handle)
             }
-            encourage(index, atOnce: false, now)
         }
     }
 
     /// Something speaks for a path: see `PeerHealth`.
     func encourage(_ index: Int, atOnce: Bool, _ now: Now) {
-        guard peers[index].health.isResting(at: now.monotonic) else { return }
+        // Not written to where nothing changes: the next probe's time would be looked for again.
+        guard !peers[index].health.isUp(at: now.monotonic) else { return }
         peers[index].health.encourage(atOnce: atOnce, now: now.monotonic)
     }
 
@@ -88,19 +88,19 @@ extension NodeAgent {
 
     /// A path that has been down for long is tried with a single initiation, at one endpoint after the other.
     func knock(_ index: Int, _ now: Now) {
-        seekEndpoint(index, now)
+        seekEndpoint(index, turn: .zero, now)
         tunnels.startHandshake(peers[index].handle, repeats: false, now: now)
         raiseFloorsForHeld(now)
         peers[index].health.tried(endpoints: peers[index].endpoints.count, now: now.monotonic)
     }
 
     /// At each round of probes, while the path is down: a peer that does not answer is sought at its next endpoint.
-    func seekEndpoint(_ index: Int, _ now: Now) {
+    func seekEndpoint(_ index: Int, turn: Duration = EndpointRotation.turn, _ now: Now) {
         let current = tunnels.endpoint(of: peers[index].handle)
         // It was up when it was looked at before.
         if peers[index].reportedUp { peers[index].endpoints.worked(current, now: now.monotonic) }
         guard !planted(.staleEndpointKept),
-            let endpoint = peers[index].endpoints.failed(current, now: now.monotonic)
+            let endpoint = peers[index].endpoints.failed(current, after: turn, now: now.monotonic)
         else { return }
         tunnels.setEndpoint(peers[index].handle, endpoint)
         askForPath(of: peers[index].handle)

@@ -25,7 +25,7 @@ extension NodeAgent {
             clampSegments(packet, largest: tunnels.largestPacket(domain: domain, to: to))
         }
         counters.packetsSent += 1
-        return transmit(&packet, domain, now, isWanted: true)
+        return transmit(&packet, domain, isProbe: false, now)
     }
 
     /// A datagram that the node's socket gave.
@@ -77,7 +77,9 @@ extension NodeAgent {
             }
             probe(cursor, isAnswer: false, domain, now).write(to: buffer.writableArea())
             buffer.count = EchoMessage.packetBytes
-            if case .transmit(let endpoint) = transmit(&buffer, domains[domain].id, now) { return endpoint }
+            if case .transmit(let endpoint) = transmit(&buffer, domains[domain].id, isProbe: true, now) {
+                return endpoint
+            }
         }
         return nil
     }
@@ -88,15 +90,16 @@ extension NodeAgent {
         return nil
     }
 
-    /// `isWanted`: somebody else's packet, not a probe.
     private func transmit(
-        _ packet: inout PacketBuffer, _ domain: RoutingDomainID, _ now: Now, isWanted: Bool = false
+        _ packet: inout PacketBuffer, _ domain: RoutingDomainID, isProbe: Bool, _ now: Now
     ) -> PacketOutcome {
-        switch tunnels.send(domain: domain, &packet, now: now) {
+        switch tunnels.send(domain: domain, &packet, isProbe: isProbe, now: now) {
         case .transmit(let endpoint): return .transmit(endpoint)
         case .tooBig(let largest): return answerTooBig(&packet, largest: largest, domain, now)
         case .staged(let handle):
-            if isWanted, let index = placeOfHandle[handle] { encourage(index, atOnce: false, now) }
+            if !isProbe, let index = placeOfHandle[handle], peers[index].health.isResting(at: now.monotonic) {
+                encourage(index, atOnce: false, now)
+            }
             raiseFloorsForHeld(now)
         case .dropped: raiseFloorsForHeld(now)
         }
@@ -118,7 +121,7 @@ extension NodeAgent {
         counters.probesAnswered += 1
         // In place: it is as long.
         probe(index, isAnswer: true, domain, now).write(to: packet.bytes)
-        return transmit(&packet, domains[domain].id, now)
+        return transmit(&packet, domains[domain].id, isProbe: true, now)
     }
 
     private func probe(_ index: Int, isAnswer: Bool, _ domain: Int, _ now: Now) -> EchoMessage {

@@ -265,6 +265,7 @@ extension NodeAgent {
         switch directory!.take(envelope) {
         case .accepted(let node, let endpoints):
             takeEndpoints(endpoints, of: node, now)
+            for index in placesOfNode[node] ?? [] { encourage(index, atOnce: false, now) }
             warnOfShadows(&actions)
             return true
         case .renewed(let node, let endpoints):
@@ -307,6 +308,7 @@ extension NodeAgent {
         probeCursor = 0
         for index in peers.indices {
             let up = peers[index].health.isUp(at: now.monotonic)
+            if !up, peers[index].reportedUp { peers[index].health.noticedDown(now: now.monotonic) }
             if !up, !peers[index].health.isResting(at: now.monotonic) { seekEndpoint(index, now) }
             guard up != peers[index].reportedUp else { continue }
             peers[index].reportedUp = up

@@ -32,8 +32,8 @@ struct RepeatingCall {
         if outstanding == nil, failures > 0, due != nil { due = instant }
     }
 
-    /// The last one failed, and none has succeeded since.
-    var isFailing: Bool { failures > 0 }
+    /// Not once or twice: there was no way to the other side for a while.
+    var hasFailedForLong: Bool { failures >= 3 }
 
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 

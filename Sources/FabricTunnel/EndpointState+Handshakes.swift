@@ -9,7 +9,9 @@ extension EndpointState {
         guard let peer = resolve(handle), repeats || !peer.pointee.timers.isSet(.retransmitHandshake) else { return }
         sendInitiation(peer, now, isRetry: false)
         // Unless a packet waits for the session.
-        if !repeats, peer.pointee.staged.isEmpty { clear(peer, .retransmitHandshake) }
+        guard !repeats, peer.pointee.staged.isEmpty else { return }
+        clear(peer, .retransmitHandshake)
+        peer.pointee.isHeld = false
     }
 
     /// Sends an initiation, unless a handshake message went to the peer within 5 s, or its address is not known.
@@ -314,6 +316,10 @@ extension EndpointState {
                 reply, cookieKey: peer.pointee.cookieKey, now: now.monotonic, cryptography)
         else { return drop(.invalidCookieReply) }
         counters.cookieRepliesReceived += 1
+        // The peer is there: an initiation that was not to be repeated is, now that it would be taken.
+        if let initiated = peer.pointee.initiated, !peer.pointee.timers.isSet(.retransmitHandshake) {
+            set(peer, .retransmitHandshake, initiated.at + TunnelTimes.rekeyTimeout)
+        }
         return .handshake
     }
 }

@@ -16,7 +16,9 @@ extension EndpointState {
         return .dropped(reason)
     }
 
-    mutating func send(_ handle: DomainHandle, _ packet: inout PacketBuffer, _ now: Now) -> SendOutcome {
+    mutating func send(
+        _ handle: DomainHandle, _ packet: inout PacketBuffer, isProbe: Bool, _ now: Now
+    ) -> SendOutcome {
         lastNow = now
         guard Int(handle.slot) < domains.count, let domain = domains[Int(handle.slot)],
             domain.pointee.generation == handle.generation
@@ -36,7 +38,7 @@ extension EndpointState {
             return .tooBig(largest: largest)
         }
         guard peer.pointee.staged.isEmpty, let session = usableSession(peer, now.monotonic) else {
-            return stage(packet, for: peer, now)
+            return stage(packet, for: peer, isProbe: isProbe, now)
         }
         let mtu = peer.pointee.paddingLimit(packet.count, mtu: domain.pointee.mtu)
         guard SendHalf.hasRoom(packet, mtu: mtu) else { return drop(.noRoom, peer) }
@@ -67,9 +69,15 @@ extension EndpointState {
         keepKeyFreshAfterSending(peer, session, now)
     }
 
-    private mutating func stage(_ packet: borrowing PacketBuffer, for peer: PeerPointer, _ now: Now) -> SendOutcome {
+    private mutating func stage(
+        _ packet: borrowing PacketBuffer, for peer: PeerPointer, isProbe: Bool, _ now: Now
+    ) -> SendOutcome {
         guard packet.count <= PacketBuffer.maximumPacket else { return drop(.noRoom, peer) }
-        if peer.pointee.staged.appendDroppingOldest(Array(packet.bytes)) { count(.stagedOverflow, peer) }
+        if !isProbe || peer.pointee.staged.isEmpty || planted(.probesCrowdOut),
+            peer.pointee.staged.appendDroppingOldest(Array(packet.bytes))
+        {
+            count(.stagedOverflow, peer)
+        }
         if let session = usableSession(peer, now.monotonic), session.pointee.maySend {
             flush(peer)
         } else {

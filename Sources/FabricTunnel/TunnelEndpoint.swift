@@ -114,15 +114,18 @@ public final class TunnelEndpoint {
     /// Sends the IP packet in the buffer to the peer that its destination belongs to. The datagram's IP header is to have the
     /// buffer's `ecn`.
     public func send(domain: DomainHandle, _ packet: inout PacketBuffer, now: Now) -> SendOutcome {
-        state.pointee.send(domain, &packet, now)
+        state.pointee.send(domain, &packet, isProbe: false, now)
     }
 
-    public func send(domain: RoutingDomainID, _ packet: inout PacketBuffer, now: Now) -> SendOutcome {
+    /// `isProbe`: where others wait for the session this packet does not join them. It would only take their room.
+    public func send(
+        domain: RoutingDomainID, _ packet: inout PacketBuffer, isProbe: Bool = false, now: Now
+    ) -> SendOutcome {
         guard let handle = state.pointee.domainHandle(domain) else {
             state.pointee.counters[.unknownDomain] += 1
             return .dropped(.unknownDomain)
         }
-        return state.pointee.send(handle, &packet, now)
+        return state.pointee.send(handle, &packet, isProbe: isProbe, now)
     }
 
     /// Takes a datagram from the socket, with its IP header's mark in the buffer's `ecn`. Unless the outcome is `packet`, the contents of the buffer are undefined

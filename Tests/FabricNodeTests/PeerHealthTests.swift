@@ -175,27 +175,40 @@ import Testing
         let most = minutes == 1 ? 13 : minutes == 10 ? 50 : 150
         #expect(pair.tries.allSatisfy { (5...most).contains($0) }, "\(pair.tries)")
         pair.loses = { _ in false }
-        pair.run(.seconds(31))
+        pair.run(.seconds(33))
         #expect(pair.ends.allSatisfy { $0.isUp(at: pair.now) })
     }
 
-    @Test func `of several endpoints each has its turn within a rest`() {
+    @Test(arguments: [(1, 30), (2, 15), (3, 10), (5, 10)])
+    func `the more endpoints, the shorter the rest, within bounds`(
+        endpoints: Int, seconds: Int
+    ) {
+        var health = proved()
+        let late = start + .milliseconds(3_600_500)
+        #expect(health.isResting(at: late))
+        health.tried(endpoints: endpoints, now: late)
+        // With the peers of its turn.
+        #expect((0...2).contains((health.probeDue - late - .seconds(seconds)).components.seconds))
+        #expect((health.probeDue - start).nanoseconds % 2_000_000_000 == 0)
+        // At first it is what WireGuard takes between two attempts.
+        let early = start + .seconds(127)
+        health.tried(endpoints: endpoints, now: early)
+        #expect((5...7).contains((health.probeDue - early).components.seconds))
+    }
+
+    @Test func `a host that slept has full effort for its paths when it wakes`() {
         var health = proved()
         let late = start + .seconds(3_600)
-        #expect(health.isResting(at: late))
-        health.tried(endpoints: 1, now: late)
-        #expect(health.probeDue == late + .seconds(30))
-        health.tried(endpoints: 3, now: late)
-        #expect(health.probeDue == late + .seconds(10))
-        health.tried(endpoints: 1_000, now: late)
-        #expect(health.probeDue == late + .milliseconds(400))
+        health.noticedDown(now: late)
+        #expect(!health.isResting(at: late))
+        #expect(health.isResting(at: late + PeerHealth.patience))
     }
 
     @Test func `what speaks for a path ends its rest`() {
         let late = start + .seconds(3_600)
         var health = proved()
         health.encourage(atOnce: true, now: start + .seconds(100))
-        #expect(health.isResting(at: late), "it did not rest yet")
+        #expect(!health.isResting(at: start + .seconds(219)) && health.isResting(at: start + .seconds(220)))
         health.encourage(atOnce: true, now: late)
         #expect(!health.isResting(at: late) && health.probeDue == late)
         #expect(health.probeSent(now: late, isAnswer: false).wantsAnswer)

@@ -54,6 +54,25 @@ import Testing
         #expect(other.a.tunnels.counters[.handshakeNotAuthentic] > 0)
     }
 
+    @Test func `A probe takes the place of no packet that waits`() {
+        var limits = TunnelLimits.default
+        limits.stagedPacketsPerPeer = 3
+        let pair = TunnelPair(limits: limits)
+        func send(_ tag: UInt8, isProbe: Bool) {
+            var buffer = PacketBuffer(packetCapacity: 2048)
+            let fits = buffer.assign(ipv4("10.0.0.1", "10.0.0.2", tag: tag))
+            let now = pair.harness.time(pair.a)
+            let outcome = pair.a.tunnels.send(domain: TunnelPair.blue, &buffer, isProbe: isProbe, now: now)
+            #expect(fits && outcome.isStaged)
+            pair.harness.drain(pair.a)
+        }
+        // The first begins the handshake and waits for it.
+        for tag in 0..<5 { send(UInt8(tag), isProbe: tag != 2) }
+        pair.harness.run(for: .seconds(1))
+        #expect(pair.b.delivered.map { $0.packet[20] } == [0, 2])
+        #expect(pair.a.tunnels.counters[.stagedOverflow] == 0)
+    }
+
     @Test func `A handshake that does not repeat is one initiation`() {
         let pair = TunnelPair()
         let peer = pair.a.tunnels.peer(
