@@ -20,7 +20,7 @@ public import FabricWire
 ///
 /// A path that stays down for `patience` rests: no probe is sent, but a handshake is tried now and then, `longestRest` apart in the
 /// end. What speaks for the path ends the rest: a probe or a session of the peer, a record of it that says something new,
-/// somebody's packet for it, a change of this host's own addresses, the control plane that answers again.
+/// somebody's packet for it, a change of this host's own addresses, the control plane that answers after a silence.
 public struct PeerHealth: Hashable, Sendable {
     public static let defaultProbeInterval = Duration.seconds(2)
     /// Of an interval, after which an unanswered probe is repeated.
@@ -175,14 +175,15 @@ public struct PeerHealth: Hashable, Sendable {
         if planted(.restWithoutEnd) { probeDue = .distantFuture }
     }
 
-    /// Something speaks for the path. If it rests, it is probed with full effort again, at once or in its turn.
+    /// Something speaks for the path. If it rests, it is probed with full effort again, in its turn at the latest; at once in any
+    /// case where that is asked for.
     public mutating func encourage(atOnce: Bool, now: Instant) {
         guard !isUp(at: now) else { return }
         let rested = isResting(at: now)
         encouragedAt = now
-        guard rested else { return }
+        guard rested || atOnce else { return }
         wantsAnswers = true
-        scheduled = atOnce ? now : nextScheduled(after: now)
+        scheduled = min(probeDue, atOnce ? now : nextScheduled(after: now))
         probeDue = scheduled
     }
 }

@@ -146,7 +146,7 @@ extension NodeAgent {
             updatesCall.schedule(at: now.monotonic)
         }
         let interval = max(Self.shortestHeartbeatInterval, .seconds(min(answer.intervalSeconds, 3600)))
-        if heartbeatCall.hasFailedForLong { encouragePaths(now) }
+        if heartbeatCall.hasFailed(for: PeerHealth.patience, now.monotonic) { encouragePaths(now) }
         // A record that this heartbeat did not carry does not wait for the interval.
         let prompt = sendableRecord != nil && heartbeatRecordSequence != ownRecordSequence
         heartbeatCall.succeeded(

@@ -38,6 +38,9 @@ struct EndpointRotation: Hashable {
         turnBegan = now - Self.turn
     }
 
+    /// The peer has proved itself at an endpoint: that has its turn now.
+    mutating func answered(now: Instant) { turnBegan = now }
+
     /// The path is down. Returns the endpoint to use from now on; nil leaves the tunnel's.
     mutating func failed(_ current: Endpoint?, after patience: Duration, now: Instant) -> Endpoint? {
         guard now - turnBegan >= patience else { return nil }

@@ -328,7 +328,9 @@ extension NodeAgent {
             switch event {
             case .sessionEstablished(let peer, _):
                 askForPath(of: peer)
-                if let index = placeOfHandle[peer] { encourage(index, atOnce: true, now) }
+                guard let index = placeOfHandle[peer], !peers[index].health.isUp(at: now.monotonic) else { continue }
+                peers[index].endpoints.answered(now: now.monotonic)
+                encourage(index, atOnce: true, now)
             case .endpointChanged(let peer, _): askForPath(of: peer)
             case .handshakeGaveUp, .keysZeroed: break
             }

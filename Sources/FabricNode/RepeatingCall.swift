@@ -10,6 +10,8 @@ struct RepeatingCall {
     private(set) var due: Instant?
     private var sentAt = Instant.zero
     private var failures = 0
+    /// The first of the failures.
+    private var failingSince: Instant?
 
     mutating func schedule(at instant: Instant) {
         if outstanding == nil { due = instant }
@@ -32,8 +34,10 @@ struct RepeatingCall {
         if outstanding == nil, failures > 0, due != nil { due = instant }
     }
 
-    /// Not once or twice: there was no way to the other side for a while.
-    var hasFailedForLong: Bool { failures >= 3 }
+    /// There was no way to the other side for a while.
+    func hasFailed(for duration: Duration, _ now: Instant) -> Bool {
+        failingSince.map { now - $0 >= duration } ?? false
+    }
 
     func isDue(_ now: Instant) -> Bool { due.map { $0 <= now } ?? false }
 
@@ -49,6 +53,7 @@ struct RepeatingCall {
     mutating func succeeded(nextAt: Instant?) {
         outstanding = nil
         failures = 0
+        failingSince = nil
         due = nextAt
     }
 
@@ -56,6 +61,7 @@ struct RepeatingCall {
         outstanding = nil
         let ceiling = min(Self.longestBackoff, Self.firstBackoff * (1 << min(failures, 10)))
         failures += 1
+        failingSince = failingSince ?? now
         if planted(.retriesAtOnce) {
             due = now + .milliseconds(1)
             return

@@ -318,7 +318,7 @@ extension EndpointState {
         counters.cookieRepliesReceived += 1
         // The peer is there: an initiation that was not to be repeated is, now that it would be taken.
         if let initiated = peer.pointee.initiated, !peer.pointee.timers.isSet(.retransmitHandshake) {
-            set(peer, .retransmitHandshake, initiated.at + TunnelTimes.rekeyTimeout)
+            set(peer, .retransmitHandshake, max(now.monotonic, initiated.at) + TunnelTimes.rekeyTimeout)
         }
         return .handshake
     }

@@ -73,12 +73,13 @@ extension EndpointState {
         _ packet: borrowing PacketBuffer, for peer: PeerPointer, isProbe: Bool, _ now: Now
     ) -> SendOutcome {
         guard packet.count <= PacketBuffer.maximumPacket else { return drop(.noRoom, peer) }
-        if !isProbe || peer.pointee.staged.isEmpty || planted(.probesCrowdOut),
+        let session = usableSession(peer, now.monotonic)
+        if !isProbe || session != nil || peer.pointee.staged.isEmpty || planted(.probesCrowdOut),
             peer.pointee.staged.appendDroppingOldest(Array(packet.bytes))
         {
             count(.stagedOverflow, peer)
         }
-        if let session = usableSession(peer, now.monotonic), session.pointee.maySend {
+        if let session, session.pointee.maySend {
             flush(peer)
         } else {
             peer.pointee.keyPairs.current?.pointee.maySend = false

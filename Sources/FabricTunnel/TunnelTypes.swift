@@ -67,7 +67,7 @@ public struct PeerTimestamps: Hashable, Sendable {
 public enum SendOutcome: Hashable, Sendable {
     /// The buffer holds the datagram for this address.
     case transmit(Endpoint)
-    /// The packet was copied and waits for the handshake; it will come out of `nextTransmit`.
+    /// The packet was copied and waits for the handshake; it will come out of `nextTransmit`. A probe is left out where others wait.
     case staged(PeerHandle)
     /// The path to the peer takes IP packets of so many bytes, and this one may not be fragmented: its sender is to be told. It
     /// counts as dropped, and the buffer is as it was.

@@ -209,6 +209,7 @@ import Testing
         var health = proved()
         health.encourage(atOnce: true, now: start + .seconds(100))
         #expect(!health.isResting(at: start + .seconds(219)) && health.isResting(at: start + .seconds(220)))
+        health.tried(endpoints: 1, now: late + .seconds(-1))
         health.encourage(atOnce: true, now: late)
         #expect(!health.isResting(at: late) && health.probeDue == late)
         #expect(health.probeSent(now: late, isAnswer: false).wantsAnswer)
@@ -216,8 +217,16 @@ import Testing
         #expect(health.isResting(at: late + PeerHealth.patience))
 
         health = proved()
+        health.tried(endpoints: 1, now: late)
         health.encourage(atOnce: false, now: late + .milliseconds(300))
         #expect(health.probeDue == late + .seconds(2), "in its turn")
+
+        // A turn that comes later than the next try puts nothing off.
+        health = PeerHealth(probeInterval: .seconds(60), firstProbe: start, origin: start, clockOffset: 0)
+        health.tried(endpoints: 1, now: late + .seconds(1))
+        let due = health.probeDue
+        health.encourage(atOnce: false, now: late + .seconds(2))
+        #expect(due < late + .seconds(60) && health.probeDue == due)
 
         health = proved()
         health.probeReceived(probe(9, echo: nil), now: late)
