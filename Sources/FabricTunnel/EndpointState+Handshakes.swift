@@ -173,8 +173,8 @@ extension EndpointState {
         }
     }
 
-    /// Whether an initiation of the peer that comes now has met ours on the way, and ours goes first. Two sessions would be one too many: each side
-    /// would use its own, and both renew it at the same time. So the one by the smaller public key goes first. Linux and
+    /// Whether an initiation of the peer that comes now has met ours on the way, and ours goes first. Two sessions would be one
+    /// too many: each side would use its own, and both renew it at the same time. So the one by the smaller public key goes first. Linux and
     /// wireguard-go give up their own initiation for ours whatever the keys. What comes from elsewhere than ours went has not
     /// met it: ours may never arrive.
     private func goesFirst(
